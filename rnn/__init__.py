@@ -1,0 +1,1 @@
+"""Recurrent models and their privacy: no files, no orchestration, no registry."""

@@ -1,0 +1,167 @@
+"""Frozen settings of a model, its training and its privacy."""
+
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+from annotated_types import Ge, Gt, Le, Lt
+
+Probability = Annotated[float, Ge(0), Le(1)]
+Positive = Annotated[float, Gt(0)]
+Count = Annotated[int, Ge(1)]
+
+FORBID_EXTRA = {"extra": "forbid"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    """What a person may choose about the network.
+
+    Attributes:
+        cell: kind of recurrence.
+        hidden_size: H, units a layer and direction.
+        num_layers: stacked layers.
+        bidirectional: also read each sequence from its last real step.
+        dropout: between layers and before the head, 0 for none.
+        embedding_size: width of a token's vector; used by text alone.
+        pooling: how outputs over time become one vector.
+        head_sizes: widths of the feed-forward layers before the output.
+    """
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    cell: Literal["rnn", "lstm", "gru"] = "gru"
+    hidden_size: Count = 32
+    num_layers: Annotated[int, Ge(1), Le(8)] = 1
+    bidirectional: bool = False
+    dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+    embedding_size: Count = 32
+    pooling: Literal["last", "mean", "attention"] = "last"
+    head_sizes: tuple[Count, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputShape:
+    """What the prepared data fix about the network.
+
+    Attributes:
+        input_size: D, channels a step; 0 for tokens.
+        vocabulary_size: number of token ids, padding and unknown included; 0 for numbers.
+        static_size: S, channels beside the sequence.
+        output_size: logits: 1 for binary and regression, C for multiclass.
+        task: kind of target.
+    """
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    input_size: Annotated[int, Ge(0)]
+    vocabulary_size: Annotated[int, Ge(0)]
+    static_size: Annotated[int, Ge(0)]
+    output_size: Count
+    task: Literal["binary", "multiclass", "regression"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """How a model is fitted, with or without privacy.
+
+    Attributes:
+        optimizer: update rule.
+        learning_rate: at its highest.
+        schedule: constant, or cosine down to zero at the last step.
+        warmup_steps: linear rise at the start.
+        weight_decay: decoupled from the gradient.
+        steps: optimizer steps, each on one Poisson sample.
+        expected_batch_size: B, mean size of a Poisson sample; also the normaliser.
+        physical_batch_size: rows in memory at once.
+        averaging: decay of the exponential average of weights that is released; 0 for none.
+        seed: of the initial weights; and of sampling where there is no privacy.
+        device: where to compute; auto takes a GPU when there is one.
+        threads: CPU threads; part of the settings because sums depend on it.
+        checkpoint_seconds: time between checkpoints.
+    """
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    optimizer: Literal["sgd", "adam"] = "adam"
+    learning_rate: Positive = 0.01
+    schedule: Literal["constant", "cosine"] = "constant"
+    warmup_steps: Annotated[int, Ge(0)] = 0
+    weight_decay: Annotated[float, Ge(0)] = 0.0
+    steps: Count
+    expected_batch_size: Count
+    physical_batch_size: Count = 4096
+    averaging: Annotated[float, Ge(0), Lt(1)] = 0.0
+    seed: Annotated[int, Ge(0)] = 0
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: Annotated[int, Ge(1), Le(256)] = 2
+    checkpoint_seconds: Positive = 5.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivacyConfig:
+    """The privacy promise and the mechanism that keeps it.
+
+    Attributes:
+        unit: whose contribution is bounded.
+        population: N, a public constant, never counted from the data.
+        delta: at most 1 / (10 N).
+        target_epsilon: noise is solved for; exactly one of this and noise_multiplier.
+        noise_multiplier: standard deviation of the noise over max_grad_norm.
+        max_grad_norm: bound on one unit's gradient.
+        insecure_seed: repeatable noise for tests and benchmarks; such a model is never registered.
+    """
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    unit: Literal["record", "person"] = "person"
+    population: Count
+    delta: Annotated[float, Gt(0), Lt(1)]
+    target_epsilon: Positive | None = None
+    noise_multiplier: Positive | None = None
+    max_grad_norm: Positive = 1.0
+    insecure_seed: Annotated[int, Ge(0)] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a promise that means nothing."""
+        if (self.target_epsilon is None) == (self.noise_multiplier is None):
+            raise ValueError("state exactly one of target_epsilon and noise_multiplier")
+        if self.delta > 1 / (10 * self.population):
+            raise ValueError(
+                f"delta = {self.delta:g} is above 1 / (10 population) = "
+                f"{1 / (10 * self.population):.3g}"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class PrivacySpent:
+    """What a trained model cost the people in its training set.
+
+    Attributes:
+        epsilon: upper bound at delta.
+        delta: as promised.
+        unit: whose contribution is bounded.
+        adjacency: what two neighbouring data sets are.
+        sampling: how each step chose its people.
+        population: N, the public constant.
+        sample_rate: inclusion probability a step.
+        steps: released optimizer steps.
+        noise_multiplier: standard deviation of the noise over max_grad_norm.
+        max_grad_norm: bound on one unit's gradient.
+        accountant: what composed the steps.
+        accountant_version: package and version of the accountant.
+        noise_source: where noise and sampling came from.
+    """
+
+    epsilon: float
+    delta: float
+    unit: str
+    adjacency: str
+    sampling: str
+    population: int
+    sample_rate: float
+    steps: int
+    noise_multiplier: float
+    max_grad_norm: float
+    accountant: str
+    accountant_version: str
+    noise_source: str

@@ -1,0 +1,1 @@
+"""The private engine, its noise and its accounts."""

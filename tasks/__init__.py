@@ -1,0 +1,1 @@
+"""One stage a file: pure functions and a thin main."""

@@ -1,0 +1,169 @@
+"""The only reader and writer of data/: folders appear whole or not at all."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+import polars as pl
+
+from rnn.batch import PreparedSequences
+from tasks.params import UserError, as_json, validate
+
+T = TypeVar("T")
+
+DATA = Path("data")
+
+
+def folder(recipe: str, *parts: str) -> Path:
+    """Return data/RECIPE/..., relative to the checkout that the stage runs in."""
+    return DATA.joinpath(recipe, *parts)
+
+
+@contextmanager
+def replacing(target: Path) -> Iterator[Path]:
+    """Yield an empty folder that becomes `target` when the block ends well.
+
+    The old folder stays until then, so that a stage that fails leaves what was there.
+    """
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    draft.chmod(0o755)
+    try:
+        yield draft
+        if target.exists():
+            old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
+            target.rename(old / "old")
+            draft.rename(target)
+            shutil.rmtree(old)
+        else:
+            draft.rename(target)
+    finally:
+        shutil.rmtree(draft, ignore_errors=True)
+
+
+@contextmanager
+def replacing_file(target: Path) -> Iterator[Path]:
+    """Yield a name that becomes `target` when the block ends well, on disk before the rename."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    draft = target.with_name(f".{target.name}.{os.getpid()}")
+    try:
+        yield draft
+        with draft.open("rb") as handle:
+            os.fsync(handle.fileno())
+        draft.replace(target)
+    finally:
+        draft.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON, the same bytes for the same value."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
+
+
+def read_json(path: Path) -> Any:
+    """Return a JSON file's value.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run the stage that writes it with dvc repro") from None
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not JSON: {error}") from None
+
+
+def write_section(recipe: str, section: str, config: object) -> None:
+    """Write one section of a plan."""
+    write_json(folder(recipe, "plan", f"{section}.json"), as_json(config))
+
+
+def read_section(recipe: str, section: str, kind: type[T]) -> T:
+    """Return one section of a recipe's plan as its frozen config.
+
+    Args:
+        recipe: name under data/.
+        section: file name under plan/, without .json.
+        kind: its dataclass.
+    """
+    path = folder(recipe, "plan", f"{section}.json")
+    return validate(kind, read_json(path), str(path))
+
+
+def digest_file(path: Path) -> str:
+    """Return a file's SHA-256, read in pieces."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def digest_folder(path: Path) -> str:
+    """Return one SHA-256 over the names and contents of a folder's files."""
+    whole = hashlib.sha256()
+    for file in sorted(p for p in path.rglob("*") if p.is_file()):
+        whole.update(f"{file.relative_to(path).as_posix()}\0{digest_file(file)}\n".encode())
+    return whole.hexdigest()
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """Everything under data/RECIPE/prepared.
+
+    Attributes:
+        sequences: memory-mapped arrays of all people.
+        people: one row a person: person_id, split ("train" or "test"), length.
+        sensitive_features: one string column a sensitive feature, same rows as `people`.
+        schema: what the channels, steps and classes are called.
+    """
+
+    sequences: PreparedSequences
+    people: pl.DataFrame
+    sensitive_features: pl.DataFrame
+    schema: dict[str, Any]
+
+    def rows(self, split: str) -> np.ndarray:
+        """Return the row numbers of one split, rising."""
+        return np.flatnonzero((self.people["split"] == split).to_numpy())
+
+
+def read_prepared(recipe: str) -> Prepared:
+    """Return the prepared data of a recipe; arrays stay on disk until they are asked for."""
+    root = folder(recipe, "prepared")
+    schema = read_json(root / "schema.json")
+
+    def array(name: str) -> np.ndarray:
+        return np.load(root / f"{name}.npy", mmap_mode="r", allow_pickle=False)
+
+    tokens = schema["input"]["kind"] == "tokens"
+    sequences = PreparedSequences(
+        sequences=array("sequences"),
+        missing=None if tokens else array("missing"),
+        offsets=array("offsets"),
+        static=array("static"),
+        targets=array("targets"),
+        missing_indicators=bool(schema["missing_indicators"]),
+    )
+    return Prepared(
+        sequences=sequences,
+        people=pl.read_parquet(root / "people.parquet"),
+        sensitive_features=pl.read_parquet(root / "sensitive_features.parquet"),
+        schema=schema,
+    )
+
+
+def read_predictions(recipe: str) -> pl.DataFrame:
+    """Return held-out predictions: internal, one row a person."""
+    path = folder(recipe, "predictions", "internal", "test.parquet")
+    if not path.exists():
+        raise UserError(f"{path} is missing: run the stage that writes it with dvc repro")
+    return pl.read_parquet(path)

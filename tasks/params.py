@@ -1,0 +1,163 @@
+"""params.yaml to frozen configs; an error names the field, its value and what is allowed."""
+
+import difflib
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, is_dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import TypeAdapter, ValidationError
+
+from tasks.recipe import Recipe
+
+T = TypeVar("T")
+
+
+class UserError(Exception):
+    """Something that the user can mend; its text is one line."""
+
+
+class _UniqueKeyLoader(yaml.SafeLoader):
+    """YAML in which a key that stands twice is an error, not a silent overwrite."""
+
+
+def _mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
+    """Build a mapping and refuse a repeated key."""
+    seen: dict[Any, int] = {}
+    for key_node, _ in node.value:
+        key = loader.construct_object(key_node, deep=True)
+        line = key_node.start_mark.line + 1
+        if key in seen:
+            raise UserError(f"key {key!r} stands in line {seen[key]} and again in line {line}")
+        seen[key] = line
+    return loader.construct_mapping(node, deep=True)
+
+
+_UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
+
+
+_UNION_TAGS = {"source": ("path", "url", "pypi"), "sequence": ("wide", "long", "text")}
+
+
+def _where(location: tuple[int | str, ...]) -> str:
+    """A dotted field path; the tag of a union is not a field and is dropped."""
+    parts = [str(part) for part in location]
+    keep = [
+        part
+        for before, part in zip(["", *parts], parts, strict=False)
+        if part not in _UNION_TAGS.get(before, ())
+    ]
+    return ".".join(keep)
+
+
+def _allowed(error: Any, adapter: TypeAdapter[Any]) -> str:
+    """What would have been accepted."""
+    kind = error["type"]
+    if kind in ("unexpected_keyword_argument", "extra_forbidden"):
+        key = str(error["loc"][-1])
+        near = [n for n in difflib.get_close_matches(key, _field_names(adapter), n=2) if n != key]
+        return "unknown key" + (f" (did you mean {near[0]}?)" if near else "")
+    if kind in ("missing", "missing_argument"):
+        return "is required"
+    if kind in ("union_tag_invalid", "union_tag_not_found"):
+        key = error["ctx"]["discriminator"]
+        return f"{key} must be one of {error['ctx'].get('expected_tags', 'the known kinds')}"
+    text = str(error["msg"]).removeprefix("Value error, ")
+    return text[0].lower() + text[1:] if kind != "value_error" else text
+
+
+def _field_names(adapter: TypeAdapter[Any]) -> list[str]:
+    """Every key that a recipe knows."""
+    return sorted(set(re.findall(r"'name': '(\w+)'", str(adapter.core_schema))))
+
+
+def validate(kind: type[T], values: object, where: str) -> T:
+    """Return `values` as a frozen config.
+
+    Args:
+        kind: a dataclass of settings.
+        values: what YAML or JSON gave.
+        where: how to name its place in an error.
+
+    Returns:
+        The config, checked.
+
+    Raises:
+        UserError: one line with field, value and what is allowed.
+    """
+    adapter = TypeAdapter(kind)
+    try:
+        return adapter.validate_python(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        field = ".".join(p for p in (where, _where(first["loc"])) if p)
+        reason = _allowed(first, adapter)
+        value = first.get("input")
+        bare = reason == "is required" or first["type"] == "value_error" or _is_block(value)
+        shown = field if bare else f"{field} = {value!r}"
+        raise UserError(f"{shown}: {reason}") from None
+
+
+def _is_block(value: object) -> bool:
+    """A whole block says nothing when it is printed."""
+    return isinstance(value, dict | list | tuple)
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Return a YAML file's mapping.
+
+    Raises:
+        UserError: the file is missing, is not YAML, or repeats a key.
+    """
+    try:
+        values = yaml.load(path.read_text(encoding="utf-8"), Loader=_UniqueKeyLoader)  # noqa: S506
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    except yaml.YAMLError as error:
+        raise UserError(f"{path} is not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path} holds no mapping")
+    return values
+
+
+def load_recipe(path: Path, name: str) -> Recipe:
+    """Return one recipe of params.yaml, defaults filled in.
+
+    Args:
+        path: params.yaml.
+        name: key under `recipes`.
+
+    Raises:
+        UserError: unknown recipe or a bad field.
+    """
+    recipes = read_yaml(path).get("recipes")
+    if not isinstance(recipes, dict) or name not in recipes:
+        known = ", ".join(sorted(recipes)) if isinstance(recipes, dict) else "none"
+        raise UserError(f"{path}: recipes.{name} is not there; known: {known}")
+    if not re.fullmatch(r"[a-z][a-z0-9_-]{0,62}", name):
+        raise UserError(
+            f"{path}: recipe name {name!r} must be lower-case letters, digits, - or _, at most 63"
+        )
+    return validate(Recipe, recipes[name], f"{path}: recipes.{name}")
+
+
+def as_json(config: object) -> dict[str, Any]:
+    """Return a config as plain JSON values."""
+    if not is_dataclass(config) or isinstance(config, type):
+        raise TypeError(f"not a config: {config!r}")
+    return asdict(config)
+
+
+def command(main: Callable[[list[str]], None]) -> None:
+    """Run a command line: one clear line and exit status 1 on a mistake of the user's."""
+    try:
+        main(sys.argv[1:])
+    except UserError as error:
+        sys.exit(f"error: {error}")
+    except KeyboardInterrupt:
+        sys.exit(130)
