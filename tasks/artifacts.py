@@ -117,18 +117,16 @@ def digest_folder(path: Path) -> str:
 
 @dataclass(frozen=True)
 class Prepared:
-    """Everything under data/RECIPE/prepared.
+    """Everything under data/RECIPE/prepared/arrays.
 
     Attributes:
         sequences: memory-mapped arrays of all people.
         people: one row a person: person_id, split ("train" or "test"), length.
-        sensitive_features: one string column a sensitive feature, same rows as `people`.
         schema: what the channels, steps and classes are called.
     """
 
     sequences: PreparedSequences
     people: pl.DataFrame
-    sensitive_features: pl.DataFrame
     schema: dict[str, Any]
 
     def rows(self, split: str) -> np.ndarray:
@@ -138,7 +136,7 @@ class Prepared:
 
 def read_prepared(recipe: str) -> Prepared:
     """Return the prepared data of a recipe; arrays stay on disk until they are asked for."""
-    root = folder(recipe, "prepared")
+    root = folder(recipe, "prepared", "arrays")
     schema = read_json(root / "schema.json")
 
     def array(name: str) -> np.ndarray:
@@ -156,9 +154,13 @@ def read_prepared(recipe: str) -> Prepared:
     return Prepared(
         sequences=sequences,
         people=pl.read_parquet(root / "people.parquet"),
-        sensitive_features=pl.read_parquet(root / "sensitive_features.parquet"),
         schema=schema,
     )
+
+
+def read_sensitive_features(recipe: str) -> pl.DataFrame:
+    """Return one string column a sensitive feature, the same rows as the people."""
+    return pl.read_parquet(folder(recipe, "prepared", "sensitive_features.parquet"))
 
 
 def read_predictions(recipe: str) -> pl.DataFrame:

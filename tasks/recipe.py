@@ -297,17 +297,6 @@ class DataConfig:
             raise ValueError(
                 f"person is not set: layout {self.sequence.layout} needs the person column"
             )
-        if self.target.kind == "binary":
-            if self.decision is None:
-                raise ValueError(
-                    "decision is not set: a binary target needs the favourable class and a "
-                    "threshold or an approval_rate"
-                )
-            if self.decision.favourable not in self.target.classes:
-                raise ValueError(
-                    f"decision.favourable = {self.decision.favourable!r} is not one of "
-                    f"target.classes = {list(self.target.classes)}"
-                )
         names = [s.name for s in self.sensitive]
         if len(set(names)) != len(names):
             raise ValueError(f"sensitive names {names} must be distinct")
@@ -447,6 +436,17 @@ class Recipe:
                 f"train.expected_batch_size = {self.train.expected_batch_size} must be below "
                 f"privacy.population = {self.privacy.population}"
             )
+        target, decision = self.data.target, self.data.decision
+        if target.kind == "binary" and decision is None:
+            raise ValueError(
+                "data.decision is not set: a binary target needs the favourable class and a "
+                "threshold or an approval_rate"
+            )
+        if decision is not None and decision.favourable not in target.classes:
+            raise ValueError(
+                f"data.decision.favourable = {decision.favourable!r} is not one of "
+                f"data.target.classes = {list(target.classes)}"
+            )
         known = {s.name for s in self.data.sensitive}
         for name in self.audit.references:
             if name not in known:
@@ -454,3 +454,67 @@ class Recipe:
                     f"audit.references names {name!r}, which is not among data.sensitive: "
                     f"{sorted(known)}"
                 )
+
+
+# Sections of a plan: what each later stage reads, and nothing more, so that an edit re-runs
+# only the stages that it concerns.
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourceFile:
+    """One file of the source; the digest is internal."""
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    path: str
+    sha256: str
+    size: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SourcePlan:
+    """plan/source.json, for fetch. `files` is empty where the file is still to be downloaded."""
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    source: Source
+    files: tuple[SourceFile, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class TargetPlan:
+    """plan/target.json, for every stage that names classes or decides."""
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    target: Target
+    decision: Decision | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainPlan:
+    """plan/train.json and plan/twin.json; the twin has no privacy.
+
+    `sample_rate`, `noise_multiplier` and `epsilon` are what the plan solved for.
+    """
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    model: ModelConfig
+    train: TrainConfig
+    privacy: PrivacyConfig | None = None
+    sample_rate: Probability
+    noise_multiplier: float = 0.0
+    epsilon: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class RegisterPlan:
+    """plan/register.json."""
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    model_name: str
+    experiment: str
+    title: str
+    insecure: bool
