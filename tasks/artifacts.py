@@ -13,8 +13,12 @@ from typing import Any, TypeVar
 
 import numpy as np
 import polars as pl
+from safetensors.torch import load_file, save_file
+from torch import Tensor
 
 from rnn.batch import PreparedSequences
+from rnn.config import InputShape, ModelConfig
+from rnn.model import SequenceModel
 from tasks.params import UserError, as_json, validate
 
 T = TypeVar("T")
@@ -129,6 +133,19 @@ class Prepared:
     people: pl.DataFrame
     schema: dict[str, Any]
 
+    @property
+    def shape(self) -> InputShape:
+        """What these arrays fix about a network."""
+        vocabulary = self.schema["input"].get("vocabulary") or []
+        task = self.schema["task"]
+        return InputShape(
+            input_size=self.sequences.input_size,
+            vocabulary_size=len(vocabulary),
+            static_size=int(self.sequences.static.shape[1]),
+            output_size=len(self.schema["target"]["classes"]) if task == "multiclass" else 1,
+            task=task,
+        )
+
     def rows(self, split: str) -> np.ndarray:
         """Return the row numbers of one split, rising."""
         return np.flatnonzero((self.people["split"] == split).to_numpy())
@@ -169,3 +186,25 @@ def read_predictions(recipe: str) -> pl.DataFrame:
     if not path.exists():
         raise UserError(f"{path} is missing: run the stage that writes it with dvc repro")
     return pl.read_parquet(path)
+
+
+def write_model(root: Path, model: SequenceModel, weights: dict[str, Tensor]) -> None:
+    """Write weights (safetensors) and settings (JSON) into `root`."""
+    save_file({name: t.detach().cpu().contiguous() for name, t in weights.items()},
+              root / "weights.safetensors")
+    write_json(root / "config.json", {"model": as_json(model.config), "shape": as_json(model.shape)})
+
+
+def read_model(root: Path) -> SequenceModel:
+    """Return a saved model, in evaluation mode, on the CPU.
+
+    Args:
+        root: data/RECIPE/model or data/RECIPE/twin.
+    """
+    config = read_json(root / "config.json")
+    model = SequenceModel(
+        validate(ModelConfig, config["model"], f"{root}/config.json: model"),
+        validate(InputShape, config["shape"], f"{root}/config.json: shape"),
+    )
+    model.load_state_dict(load_file(root / "weights.safetensors"))
+    return model.eval()

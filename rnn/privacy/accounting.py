@@ -1,0 +1,71 @@
+"""Epsilon of Poisson-sampled Gaussian steps, and the noise that a target needs."""
+
+import warnings
+from importlib.metadata import version
+
+from opacus.accountants import PRVAccountant
+
+ACCOUNTANT = "PRV (Gopi, Lee, Wutschitz 2021)"
+_TOLERANCE = 1e-3
+_HIGHEST_NOISE = 1e4
+
+
+def accountant_version() -> str:
+    """Return package and version of the accountant."""
+    return f"opacus {version('opacus')}"
+
+
+def epsilon_spent(
+    *, noise_multiplier: float, sample_rate: float, steps: int, delta: float
+) -> float:
+    """Return the upper bound on epsilon after a number of steps.
+
+    Args:
+        noise_multiplier: standard deviation of the noise over max_grad_norm.
+        sample_rate: inclusion probability a step.
+        steps: released steps; 0 costs nothing.
+        delta: at which epsilon is read.
+
+    Source: Gopi, Lee, Wutschitz (2021), "Numerical composition of differential privacy".
+    """
+    if steps == 0:
+        return 0.0
+    accountant = PRVAccountant()
+    accountant.history = [(noise_multiplier, sample_rate, steps)]
+    with warnings.catch_warnings():
+        # PRV sizes its grid by a Renyi bound, whose order's being extreme is of no consequence.
+        warnings.filterwarnings("ignore", message="Optimal order is the")
+        return float(accountant.get_epsilon(delta=delta))
+
+
+def noise_for(*, target_epsilon: float, sample_rate: float, steps: int, delta: float) -> float:
+    """Return the smallest noise multiplier found whose epsilon is at most the target.
+
+    Args:
+        target_epsilon: not to be passed.
+        sample_rate: inclusion probability a step.
+        steps: planned steps.
+        delta: at which epsilon is read.
+
+    Raises:
+        ValueError: no noise multiplier up to 10,000 reaches the target.
+    """
+
+    def epsilon(noise: float) -> float:
+        return epsilon_spent(
+            noise_multiplier=noise, sample_rate=sample_rate, steps=steps, delta=delta
+        )
+
+    low, high = 0.25, 1.0
+    while (spent := epsilon(high)) > target_epsilon:
+        low, high = high, 2 * high
+        if high > _HIGHEST_NOISE:
+            raise ValueError(f"target_epsilon = {target_epsilon} cannot be reached with any noise")
+    while target_epsilon - spent > _TOLERANCE * target_epsilon and high - low > 1e-5:
+        middle = (low + high) / 2
+        reached = epsilon(middle)
+        if reached <= target_epsilon:
+            high, spent = middle, reached
+        else:
+            low = middle
+    return high

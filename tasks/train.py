@@ -1,0 +1,214 @@
+"""Train the private model, or with --twin the same without privacy."""
+
+import math
+import sys
+import time
+from dataclasses import asdict
+from typing import Any
+
+import torch
+from tqdm import tqdm
+
+from rnn.config import PrivacySpent
+from rnn.fit import Fit, Mechanism, StepReport
+from rnn.model import build
+from rnn.privacy.accounting import ACCOUNTANT, accountant_version, epsilon_spent
+from rnn.privacy.noise import Keystream
+from tasks.artifacts import (
+    Prepared,
+    digest_folder,
+    folder,
+    read_prepared,
+    read_section,
+    replacing,
+    write_json,
+    write_model,
+)
+from tasks.checkpoint import Checkpoint, HandedOver, checkpoint_key, sole_writer
+from tasks.params import UserError, as_json, command
+from tasks.recipe import TrainPlan
+
+CURVE_POINTS = 100
+EPSILON_POINTS = 20
+
+
+def make_fit(plan: TrainPlan, prepared: Prepared) -> Fit:
+    """Return a run at its first step.
+
+    Args:
+        plan: with `privacy`, or without it for the twin.
+        prepared: arrays of all people; those of split "train" are trained on.
+    """
+    rows = prepared.rows("train")
+    mechanism = None
+    keystream = Keystream.from_seed(plan.train.seed)
+    if plan.privacy is not None:
+        mechanism = Mechanism(plan.sample_rate, plan.noise_multiplier, plan.privacy.max_grad_norm)
+        seed = plan.privacy.insecure_seed
+        keystream = Keystream.from_system() if seed is None else Keystream.from_seed(seed)
+    return Fit(
+        build(plan.model, prepared.shape, plan.train.seed),
+        prepared.sequences,
+        rows,
+        plan.train,
+        sample_rate=plan.sample_rate,
+        mechanism=mechanism,
+        keystream=keystream,
+    )
+
+
+def spent(plan: TrainPlan, steps: int, noise_source: str) -> PrivacySpent:
+    """Return the account of a run after `steps` released steps."""
+    privacy = plan.privacy
+    if privacy is None:
+        raise ValueError("a run without privacy has no account")
+    return PrivacySpent(
+        epsilon=epsilon_spent(
+            noise_multiplier=plan.noise_multiplier,
+            sample_rate=plan.sample_rate,
+            steps=steps,
+            delta=privacy.delta,
+        ),
+        delta=privacy.delta,
+        unit=privacy.unit,
+        adjacency="zero-out: one unit's contribution is replaced by nothing, N stays",
+        sampling="Poisson, independent for each unit and step",
+        population=privacy.population,
+        sample_rate=plan.sample_rate,
+        steps=steps,
+        noise_multiplier=plan.noise_multiplier,
+        max_grad_norm=privacy.max_grad_norm,
+        accountant=ACCOUNTANT,
+        accountant_version=accountant_version(),
+        noise_source=noise_source,
+    )
+
+
+class Progress:
+    """A bar on a terminal, ten lines elsewhere: step, epsilon so far, time left; never a loss."""
+
+    def __init__(self, plan: TrainPlan, label: str, start: int):
+        """Begin at step `start`."""
+        self.plan, self.label, self.start = plan, label, start
+        self.began = time.monotonic()
+        self.bar = tqdm(total=plan.train.steps, initial=start, desc=label, unit="step", disable=None)
+        self.lines = bool(self.bar.disable)
+
+    def epsilon(self, step: int) -> float | None:
+        """Epsilon after a step, read now and then: it takes a while."""
+        every = max(1, self.plan.train.steps // EPSILON_POINTS)
+        if self.plan.privacy is None or (step % every and step != self.plan.train.steps):
+            return None
+        return epsilon_spent(
+            noise_multiplier=self.plan.noise_multiplier,
+            sample_rate=self.plan.sample_rate,
+            steps=step,
+            delta=self.plan.privacy.delta,
+        )
+
+    def show(self, step: int, epsilon: float | None) -> None:
+        """Advance."""
+        self.bar.update(1)
+        if epsilon is not None:
+            self.bar.set_postfix_str(f"epsilon {epsilon:.2f}")
+        steps = self.plan.train.steps
+        if self.lines and (step % max(1, steps // 10) == 0 or step == steps):
+            left = (time.monotonic() - self.began) / (step - self.start) * (steps - step)
+            so_far = "" if epsilon is None else f", epsilon so far {epsilon:.2f}"
+            print(
+                f"{self.label}: step {step} of {steps}{so_far}, {left:.0f} s left", file=sys.stderr
+            )
+
+
+def _point(report: StepReport, epsilon: float | None) -> dict[str, float | int | None]:
+    """One point of the training curve, in JSON's numbers."""
+
+    def number(value: float) -> float | None:
+        return value if math.isfinite(value) else None
+
+    return {
+        "step": report.step,
+        "loss": number(report.loss),
+        "gradient_norm_median": number(report.gradient_norm),
+        "clipped_share": number(report.clipped_share),
+        "refused": report.refused,
+        "epsilon": epsilon,
+    }
+
+
+def train(fit: Fit, plan: TrainPlan, checkpoint: Checkpoint, label: str) -> list[dict[str, Any]]:
+    """Run to the last step from the newest checkpoint, and return the training curve.
+
+    Raises:
+        HandedOver: another process asked to go on.
+        UserError: the loss is no longer finite.
+    """
+    saved = checkpoint.load()
+    curve: list[dict[str, Any]] = []
+    if saved is not None:
+        fit.load_tensors(saved[0])
+        curve = saved[1]["curve"]
+        print(f"{label}: going on from step {fit.step_count}", file=sys.stderr)
+    progress = Progress(plan, label, fit.step_count)
+    every = max(1, plan.train.steps // CURVE_POINTS)
+    last_save = time.monotonic()
+    while fit.step_count < plan.train.steps:
+        report = fit.step()
+        epsilon = progress.epsilon(report.step)
+        progress.show(report.step, epsilon)
+        if epsilon is not None or report.step % every == 0:
+            curve.append(_point(report, epsilon))
+        asked = checkpoint.handover_requested()
+        if asked or time.monotonic() - last_save > plan.train.checkpoint_seconds:
+            checkpoint.save(fit.tensors(), {"curve": curve})
+            last_save = time.monotonic()
+        if asked:
+            raise HandedOver(f"{label}: another process goes on from step {fit.step_count}")
+    checkpoint.save(fit.tensors(), {"curve": curve})
+    if not all(bool(t.isfinite().all()) for t in fit.average.values()):
+        raise UserError(
+            f"{label}: the weights are not finite after {fit.step_count} steps; "
+            f"lower train.learning_rate = {plan.train.learning_rate}"
+        )
+    return curve
+
+
+def _columns(curve: list[dict[str, Any]]) -> dict[str, list[Any]]:
+    """The curve as columns."""
+    return {key: [point[key] for point in curve] for key in (curve[0] if curve else {})}
+
+
+def write_outputs(recipe: str, fit: Fit, plan: TrainPlan, curve: list[dict[str, Any]]) -> None:
+    """Write the private model and its training figures, or the twin, each folder whole."""
+    if plan.privacy is None:
+        with replacing(folder(recipe, "twin")) as draft:
+            write_model(draft, fit.model, fit.average)
+            write_json(draft / "curve.json", _columns(curve))
+        return
+    with replacing(folder(recipe, "model")) as draft:
+        write_model(draft, fit.model, fit.average)
+        account = spent(plan, fit.step_count, fit.keystream.source)
+        write_json(draft / "privacy_spent.json", asdict(account))
+    with replacing(folder(recipe, "training")) as draft:
+        write_json(draft / "curve.json", _columns(curve))
+
+
+def main(argv: list[str]) -> None:
+    """Train one recipe's model or twin."""
+    if len(argv) not in (1, 2) or argv[1:] not in ([], ["--twin"]):
+        raise UserError("usage: python -m tasks.train RECIPE [--twin]")
+    recipe, stage = argv[0], "twin" if argv[1:] else "train"
+    plan = read_section(recipe, stage, TrainPlan)
+    prepared = read_prepared(recipe)
+    torch.set_num_threads(plan.train.threads)
+    torch.set_flush_denormal(True)
+    key = checkpoint_key(as_json(plan), digest_folder(folder(recipe, "prepared", "arrays")))
+    with sole_writer(f"{recipe}-{stage}", key) as checkpoint:
+        fit = make_fit(plan, prepared)
+        curve = train(fit, plan, checkpoint, f"{stage} {recipe}")
+        write_outputs(recipe, fit, plan, curve)
+        checkpoint.discard()
+
+
+if __name__ == "__main__":
+    command(main)
