@@ -69,7 +69,7 @@ class GRURecurrence(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Walk back; delta for W_hh carries the reset gate, delta for the input does not."""
         kept, before, weight = ctx.saved_tensors
         steps, batch, size = before.shape
@@ -126,7 +126,7 @@ class LSTMRecurrence(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Walk back; W_ih and W_hh share one delta."""
         activated, cells, before, initial_cell, weight = ctx.saved_tensors
         steps, _, size = before.shape
@@ -177,7 +177,7 @@ class RNNRecurrence(torch.autograd.Function):
         return outputs
 
     @staticmethod
-    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Walk back."""
         outputs, before, weight = ctx.saved_tensors
         delta = torch.empty_like(outputs)

@@ -104,7 +104,7 @@ class _Recurrent(Recorded):
         return self._recur(steps_first, weight_hh, bias_hh, states, trace).transpose(0, 1)
 
 
-class RNN(_Recurrent, nn.RNN):
+class RNN(_Recurrent, nn.RNN):  # type: ignore[misc]
     """torch.nn.RNN's parameters (tanh or relu), this module's forward."""
 
     gates = 1
@@ -124,7 +124,7 @@ class RNN(_Recurrent, nn.RNN):
         return kernel(inputs, states[0][None], weights, True, 1, 0.0, self.training, False, True)[0]
 
 
-class GRU(_Recurrent, nn.GRU):
+class GRU(_Recurrent, nn.GRU):  # type: ignore[misc]
     """torch.nn.GRU's parameters, this module's forward."""
 
     gates = 3
@@ -144,7 +144,7 @@ class GRU(_Recurrent, nn.GRU):
         )[0]
 
 
-class LSTM(_Recurrent, nn.LSTM):
+class LSTM(_Recurrent, nn.LSTM):  # type: ignore[misc]
     """torch.nn.LSTM's parameters, this module's forward."""
 
     gates = 4

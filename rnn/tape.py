@@ -39,7 +39,7 @@ class Record:
         raise NotImplementedError
 
 
-def _add(parameter: nn.Parameter, value: Tensor) -> None:
+def _add(parameter: Tensor, value: Tensor) -> None:
     """Accumulate over physical batches where Opacus' optimizer looks for it."""
     so_far = getattr(parameter, "summed_grad", None)
     parameter.summed_grad = value if so_far is None else so_far + value  # type: ignore[attr-defined]
@@ -63,8 +63,8 @@ class LinearRecord(Record):
         activation: [B, T, I]; or [B, I], which is one step.
     """
 
-    weight: nn.Parameter
-    bias: nn.Parameter | None
+    weight: Tensor
+    bias: Tensor | None
     activation: Tensor
     delta: Tensor | None = None
 
@@ -121,7 +121,7 @@ class EmbeddingRecord(Record):
         padding: token whose row never moves, or None.
     """
 
-    weight: nn.Parameter
+    weight: Tensor
     tokens: Tensor
     padding: int | None
     delta: Tensor | None = None
@@ -178,7 +178,9 @@ class Recorded(nn.Module):
     tape: Tape | None = None
 
 
-def _linear_hook(tape: Tape, layer: nn.Linear, inputs: tuple[Tensor, ...], output: Tensor) -> Tensor:
+def _linear_hook(
+    tape: Tape, layer: nn.Linear, inputs: tuple[Tensor, ...], output: Tensor
+) -> Tensor:
     """Record a linear layer."""
     record = LinearRecord(layer.weight, layer.bias, inputs[0].detach())
     tape.records.append(record)
@@ -212,9 +214,7 @@ def recording(model: nn.Module) -> Iterator[Tape]:
             layer.tape = tape
             layers.append(layer)
         elif type(layer) is nn.Linear:
-            handles.append(
-                layer.register_forward_hook(lambda m, i, o: _linear_hook(tape, m, i, o))
-            )
+            handles.append(layer.register_forward_hook(lambda m, i, o: _linear_hook(tape, m, i, o)))
         elif type(layer) is nn.Embedding:
             handles.append(
                 layer.register_forward_hook(lambda m, i, o: _embedding_hook(tape, m, i, o))
@@ -223,7 +223,9 @@ def recording(model: nn.Module) -> Iterator[Tape]:
             continue
         covered.update(map(id, own))
     try:
-        missing = [n for n, p in model.named_parameters() if p.requires_grad and id(p) not in covered]
+        missing = [
+            n for n, p in model.named_parameters() if p.requires_grad and id(p) not in covered
+        ]
         if missing:
             raise TypeError(f"no per-example gradient rule for {', '.join(missing)}")
         for parameter in trainable:

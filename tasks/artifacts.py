@@ -190,9 +190,13 @@ def read_predictions(recipe: str) -> pl.DataFrame:
 
 def write_model(root: Path, model: SequenceModel, weights: dict[str, Tensor]) -> None:
     """Write weights (safetensors) and settings (JSON) into `root`."""
-    save_file({name: t.detach().cpu().contiguous() for name, t in weights.items()},
-              root / "weights.safetensors")
-    write_json(root / "config.json", {"model": as_json(model.config), "shape": as_json(model.shape)})
+    save_file(
+        {name: t.detach().cpu().contiguous() for name, t in weights.items()},
+        root / "weights.safetensors",
+    )
+    write_json(
+        root / "config.json", {"model": as_json(model.config), "shape": as_json(model.shape)}
+    )
 
 
 def read_model(root: Path) -> SequenceModel:

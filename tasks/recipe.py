@@ -17,6 +17,8 @@ from rnn.config import (
     TrainConfig,
 )
 
+LABELS_ARE_TEXT = {**FORBID_EXTRA, "coerce_numbers_to_str": True}
+
 Name = Annotated[str, MinLen(1)]
 Scalar = bool | int | float | str
 Transform = Literal["linear", "log", "signed_log"]
@@ -84,7 +86,8 @@ class _Feature:
                 raise ValueError(f"feature {self.name!r}: bounds = [{low}, {high}] must be finite")
             if low >= high:
                 raise ValueError(
-                    f"feature {self.name!r}: bounds = [{low:g}, {high:g}] must rise from low to high"
+                    f"feature {self.name!r}: bounds = [{low:g}, {high:g}] must rise from low "
+                    "to high"
                 )
             if self.transform == "log" and low < 0:
                 raise ValueError(
@@ -224,11 +227,11 @@ class Decision:
 class SensitiveFeature:
     """A feature to audit by; the model does not see it unless `feed` is true.
 
-    Either `column` with `labels` (value as text -> label) or with `bins` (lower edges, each bin runs to
-    the next, the last is open), or `one_hot` (column -> label). No match means "unknown".
+    Either `column` with `labels` (value as text -> label) or with `bins` (lower edges, each bin
+    runs to the next, the last is open), or `one_hot` (column -> label). No match means "unknown".
     """
 
-    __pydantic_config__ = {**FORBID_EXTRA, "coerce_numbers_to_str": True}
+    __pydantic_config__ = LABELS_ARE_TEXT
 
     name: Name
     column: str | None = None

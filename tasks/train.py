@@ -91,7 +91,9 @@ class Progress:
         """Begin at step `start`."""
         self.plan, self.label, self.start = plan, label, start
         self.began = time.monotonic()
-        self.bar = tqdm(total=plan.train.steps, initial=start, desc=label, unit="step", disable=None)
+        self.bar = tqdm(
+            total=plan.train.steps, initial=start, desc=label, unit="step", disable=None
+        )
         self.lines = bool(self.bar.disable)
 
     def epsilon(self, step: int) -> float | None:

@@ -1,0 +1,135 @@
+"""The training stage: outputs, determinism, secrecy of keys, accounts."""
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from rnn.batch import PreparedSequences
+from rnn.privacy.accounting import epsilon_spent
+from tasks import train as module
+from tasks.artifacts import Prepared, digest_folder, read_model, write_section
+from tasks.checkpoint import sole_writer
+from tasks.params import UserError, validate
+from tasks.recipe import TrainPlan
+from tasks.train import make_fit, train, write_outputs
+
+SCHEMA = {
+    "input": {"kind": "numbers", "vocabulary": []},
+    "target": {"classes": [0, 1]},
+    "task": "binary",
+}
+
+
+@pytest.fixture(autouse=True)
+def _here(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def _prepared(people=120):
+    numbers = np.random.default_rng(0)
+    sequences = PreparedSequences(
+        numbers.standard_normal((people * 3, 2)).astype(np.float32),
+        np.zeros((people * 3, 2), dtype=np.uint8),
+        np.arange(people + 1) * 3,
+        np.zeros((people, 1), dtype=np.float32),
+        numbers.integers(0, 2, people),
+    )
+    split = ["train"] * (people - 20) + ["test"] * 20
+    return Prepared(sequences, pl.DataFrame({"split": split}), SCHEMA)
+
+
+def _plan(private=True, seed=None, **changes):
+    settings = {"steps": 10, "expected_batch_size": 20, "threads": 1, **changes}
+    values = {"model": {"hidden_size": 4}, "train": settings, "sample_rate": 0.2}
+    if private:
+        values["noise_multiplier"] = 1.0
+        values["privacy"] = {
+            "population": 100,
+            "delta": 1e-4,
+            "noise_multiplier": 1.0,
+            "insecure_seed": seed,
+        }
+    return validate(TrainPlan, values, "plan")
+
+
+def _run(plan, recipe="r"):
+    fit = make_fit(plan, _prepared())
+    with sole_writer(f"{recipe}-train", "k") as checkpoint:
+        curve = train(fit, plan, checkpoint, recipe)
+        write_outputs(recipe, fit, plan, curve)
+        checkpoint.discard()
+    return fit
+
+
+def test_private_run_writes_model_account_and_internal_curve(tmp_path):
+    plan = _plan()
+    _run(plan)
+    spent = json.loads((tmp_path / "data/r/model/privacy_spent.json").read_text())
+    assert spent["steps"] == 10
+    assert spent["epsilon"] == epsilon_spent(
+        noise_multiplier=1.0, sample_rate=0.2, steps=10, delta=1e-4
+    )
+    assert spent["noise_source"] == "operating system"
+    assert spent["population"] == 100
+    assert read_model(tmp_path / "data/r/model").shape.input_size == 2
+    curve = json.loads((tmp_path / "data/r/training/curve.json").read_text())
+    assert curve["step"][-1] == 10
+    assert "loss" not in (tmp_path / "data/r/model/privacy_spent.json").read_text()
+    assert sorted(p.name for p in (tmp_path / "data/r/model").iterdir()) == [
+        "config.json",
+        "privacy_spent.json",
+        "weights.safetensors",
+    ]
+
+
+def test_two_private_runs_differ_and_leave_no_key(tmp_path):
+    _run(_plan(), "a")
+    _run(_plan(), "b")
+    weights = [(tmp_path / f"data/{r}/model/weights.safetensors").read_bytes() for r in "ab"]
+    assert weights[0] != weights[1]
+    written = b"".join(p.read_bytes() for p in tmp_path.rglob("*") if p.is_file())
+    assert b"seed" not in written
+    assert b"key" not in written
+
+
+@pytest.mark.parametrize(("private", "seed"), [(False, None), (True, 5)])
+def test_seeded_runs_are_the_same_to_the_byte(tmp_path, private, seed):
+    for recipe in ("a", "b"):
+        _run(_plan(private, seed), recipe)
+    name = "model" if private else "twin"
+    assert digest_folder(tmp_path / "data/a" / name) == digest_folder(tmp_path / "data/b" / name)
+
+
+def test_seeded_noise_says_so(tmp_path):
+    _run(_plan(seed=5))
+    spent = json.loads((tmp_path / "data/r/model/privacy_spent.json").read_text())
+    assert spent["noise_source"] == "insecure seed"
+
+
+def test_weights_that_blow_up_are_named_and_nothing_is_written(tmp_path):
+    plan = _plan(private=False, learning_rate=1e30, weight_decay=1.0, optimizer="sgd")
+    with pytest.raises(UserError, match=r"weights are not finite .* train\.learning_rate"):
+        _run(plan)
+    assert not (tmp_path / "data/r/twin").exists()
+
+
+def test_progress_says_epsilon_but_never_a_loss(capsys):
+    _run(_plan())
+    shown = capsys.readouterr().err
+    assert "step 10 of 10, epsilon so far" in shown
+    assert "loss" not in shown
+
+
+def test_main_reads_its_section_alone(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "read_prepared", lambda recipe: _prepared())
+    arrays = tmp_path / "data/r/prepared/arrays"
+    arrays.mkdir(parents=True)
+    write_section("r", "train", _plan())
+    module.main(["r"])
+    assert (tmp_path / "data/r/model/weights.safetensors").exists()
+    with pytest.raises(UserError, match=r"plan/twin\.json is missing"):
+        module.main(["r", "--twin"])
+    with pytest.raises(UserError, match="usage"):
+        module.main([])
