@@ -1,0 +1,1 @@
+"""One script a figure of docs/benchmarks.md."""
