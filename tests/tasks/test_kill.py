@@ -13,7 +13,7 @@ import yaml
 
 from tests.tiny import copy_checkout, run, variables
 
-STEPS = 1500
+STEPS = 5000
 pytestmark = pytest.mark.pipeline
 
 

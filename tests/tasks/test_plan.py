@@ -1,0 +1,95 @@
+"""The plan: every section there, noise solved for, only what changed changes."""
+
+import copy
+import json
+
+import pytest
+import yaml
+
+from rnn.privacy.accounting import epsilon_spent
+from tasks import plan as module
+from tasks.params import load_recipe
+from tasks.plan import sections, twin_plan
+from tests.tiny import RECIPE, raw_rows
+
+
+@pytest.fixture
+def checkout(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    raw_rows(50).write_csv("people.csv")
+    return tmp_path
+
+
+def _recipe(root, **changes):
+    recipe = copy.deepcopy(RECIPE)
+    for key, value in changes.items():
+        recipe.setdefault(key, {}).update(value)
+    (root / "params.yaml").write_text(yaml.safe_dump({"recipes": {"tiny": recipe}}))
+    return load_recipe(root / "params.yaml", "tiny")
+
+
+def test_every_section_is_written_and_said(checkout, capsys):
+    _recipe(checkout)
+    module.main(["tiny"])
+    written = sorted(p.stem for p in (checkout / "data/tiny/plan").iterdir())
+    assert written == sorted(
+        "source data target train twin predict audit explain attack gate report register "
+        "summary".split()
+    )
+    said = capsys.readouterr().out
+    assert "noise multiplier 2.0000, 20 steps, sample rate 0.2778 of N = 360" in said
+    assert "expect 0.0 min for the model" in said
+    module.main(["tiny"])
+    assert "expect" not in capsys.readouterr().out, "nothing to train: no estimate"
+
+
+def test_target_epsilon_is_solved_for(checkout):
+    recipe = _recipe(checkout, privacy={"noise_multiplier": None, "target_epsilon": 2.0})
+    train = sections("tiny", recipe)["train"]
+    assert 1.99 <= train["epsilon"] <= 2.0
+    assert train["epsilon"] == epsilon_spent(
+        noise_multiplier=train["noise_multiplier"], sample_rate=100 / 360, steps=20, delta=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("changes", "touched"),
+    [
+        ({"gate": {"min_auc": 0.6}}, {"gate", "summary"}),
+        ({"report": {"title": "Other"}}, {"report", "register"}),
+        ({"train": {"learning_rate": 0.06}}, {"train", "twin", "summary"}),
+        ({"twin": {"learning_rate": 0.06}}, {"twin", "summary"}),
+        ({"audit": {"min_people": 40}}, {"audit", "summary"}),
+    ],
+)
+def test_an_edit_reaches_only_the_sections_that_it_concerns(checkout, changes, touched):
+    before = sections("tiny", _recipe(checkout))
+    after = sections("tiny", _recipe(checkout, **changes))
+    assert {name for name in after if after[name] != before[name]} == touched
+
+
+def test_a_decision_threshold_does_not_retrain(checkout):
+    before = sections("tiny", _recipe(checkout))
+    data = copy.deepcopy(RECIPE["data"])
+    data["decision"]["approval_rate"] = 0.7
+    after = sections("tiny", _recipe(checkout, data=data))
+    assert {n for n in after if after[n] != before[n]} == {"target", "summary"}
+
+
+def test_twin_is_the_model_but_for_privacy_and_its_own_block(checkout):
+    recipe = _recipe(checkout, twin={"learning_rate": 0.5})
+    twin = twin_plan(recipe)
+    assert twin.privacy is None
+    assert twin.noise_multiplier == 0
+    assert twin.train.learning_rate == 0.5
+    assert twin.model == recipe.model
+    assert twin.train.expected_batch_size == recipe.train.expected_batch_size
+
+
+def test_a_changed_source_changes_the_plan(checkout):
+    recipe = _recipe(checkout)
+    before = sections("tiny", recipe)
+    raw_rows(51).write_csv("people.csv")
+    after = sections("tiny", recipe)
+    assert {n for n in after if after[n] != before[n]} == {"source"}
+    assert json.dumps(after["source"]["files"][0]["path"]).endswith('people.csv"')
