@@ -9,17 +9,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import polars as pl
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
-from rnn.batch import PreparedSequences
 from rnn.config import InputShape, ModelConfig
-from rnn.model import SequenceModel
 from tasks.params import UserError, as_json, validate
+
+# Torch takes seconds to import, and half of the stages only read and write JSON.
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from rnn.batch import PreparedSequences
+    from rnn.model import SequenceModel
 
 T = TypeVar("T")
 
@@ -31,6 +34,25 @@ def folder(recipe: str, *parts: str) -> Path:
     return DATA.joinpath(recipe, *parts)
 
 
+def alive(pid: int) -> bool:
+    """Return whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
+
+
+def _sweep(target: Path) -> None:
+    """Remove the drafts of processes that were killed."""
+    for draft in target.parent.glob(f".{target.name}-*-*"):
+        pid = draft.name.removeprefix(f".{target.name}-").split("-")[0]
+        if pid.isdigit() and not alive(int(pid)):
+            shutil.rmtree(draft, ignore_errors=True)
+
+
 @contextmanager
 def replacing(target: Path) -> Iterator[Path]:
     """Yield an empty folder that becomes `target` when the block ends well.
@@ -38,12 +60,13 @@ def replacing(target: Path) -> Iterator[Path]:
     The old folder stays until then, so that a stage that fails leaves what was there.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-", dir=target.parent))
+    _sweep(target)
+    draft = Path(tempfile.mkdtemp(prefix=f".{target.name}-{os.getpid()}-", dir=target.parent))
     draft.chmod(0o755)
     try:
         yield draft
         if target.exists():
-            old = Path(tempfile.mkdtemp(prefix=f".{target.name}-old-", dir=target.parent))
+            old = Path(tempfile.mkdtemp(prefix=f"{draft.name}-", dir=target.parent))
             target.rename(old / "old")
             draft.rename(target)
             shutil.rmtree(old)
@@ -129,7 +152,7 @@ class Prepared:
         schema: what the channels, steps and classes are called.
     """
 
-    sequences: PreparedSequences
+    sequences: "PreparedSequences"
     people: pl.DataFrame
     schema: dict[str, Any]
 
@@ -153,6 +176,8 @@ class Prepared:
 
 def read_prepared(recipe: str) -> Prepared:
     """Return the prepared data of a recipe; arrays stay on disk until they are asked for."""
+    from rnn.batch import PreparedSequences
+
     root = folder(recipe, "prepared", "arrays")
     schema = read_json(root / "schema.json")
 
@@ -188,8 +213,10 @@ def read_predictions(recipe: str) -> pl.DataFrame:
     return pl.read_parquet(path)
 
 
-def write_model(root: Path, model: SequenceModel, weights: dict[str, Tensor]) -> None:
+def write_model(root: Path, model: "SequenceModel", weights: "dict[str, Tensor]") -> None:
     """Write weights (safetensors) and settings (JSON) into `root`."""
+    from safetensors.torch import save_file
+
     save_file(
         {name: t.detach().cpu().contiguous() for name, t in weights.items()},
         root / "weights.safetensors",
@@ -199,12 +226,16 @@ def write_model(root: Path, model: SequenceModel, weights: dict[str, Tensor]) ->
     )
 
 
-def read_model(root: Path) -> SequenceModel:
+def read_model(root: Path) -> "SequenceModel":
     """Return a saved model, in evaluation mode, on the CPU.
 
     Args:
         root: data/RECIPE/model or data/RECIPE/twin.
     """
+    from safetensors.torch import load_file
+
+    from rnn.model import SequenceModel
+
     config = read_json(root / "config.json")
     model = SequenceModel(
         validate(ModelConfig, config["model"], f"{root}/config.json: model"),

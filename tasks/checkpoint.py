@@ -16,7 +16,7 @@ from typing import Any
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from tasks.artifacts import replacing_file, write_json
+from tasks.artifacts import alive, replacing_file, write_json
 from tasks.params import UserError
 
 ROOT = Path(".sordino", "checkpoints")
@@ -31,17 +31,6 @@ def checkpoint_key(*parts: object) -> str:
     """Return a short name for a configuration and the data that it meets."""
     text = json.dumps(parts, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
-
-
-def _alive(pid: int) -> bool:
-    """Is there such a process?"""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
 
 
 @dataclass(frozen=True)
@@ -62,7 +51,7 @@ class Checkpoint:
             pid = int(self.wanted.read_text())
         except (FileNotFoundError, ValueError):
             return False
-        return pid != os.getpid() and _alive(pid)
+        return pid != os.getpid() and alive(pid)
 
     def save(self, tensors: dict[str, Tensor], notes: dict[str, Any]) -> None:
         """Write state and notes; a crash leaves the checkpoint before."""

@@ -1,6 +1,7 @@
 """data/ is written whole or not at all, and read back as it was."""
 
 import json
+import os
 
 import pytest
 import torch
@@ -50,6 +51,18 @@ def test_failure_leaves_what_was_there(tmp_path):
         raise RuntimeError
     assert file.read_text() == "old"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["f", "model"]
+
+
+def test_drafts_of_killed_processes_are_swept_and_others_stay(tmp_path):
+    child = os.fork()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+    (tmp_path / f".model-{child}-abc").mkdir()
+    (tmp_path / f".model-{os.getppid()}-abc").mkdir()
+    with replacing(tmp_path / "model") as draft:
+        (draft / "one").write_text("1")
+    assert sorted(p.name for p in tmp_path.iterdir()) == [f".model-{os.getppid()}-abc", "model"]
 
 
 def test_json_is_canonical_and_refuses_nan(tmp_path):

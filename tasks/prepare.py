@@ -1,0 +1,168 @@
+"""Stage prepare: raw rows to memory-mapped arrays, a table of people and their sensitive features.
+
+Only public settings shape the arrays; nothing is fitted. The same files give the same bytes.
+"""
+
+import os
+
+# What polars reads ahead is most of the memory: 0.4 GB on two threads without these, and as much
+# again for every four threads more. It looks at them once, when it is imported.
+os.environ.setdefault("POLARS_MAX_THREADS", "2")
+os.environ.setdefault("POLARS_CSV_CHUNK_SIZE", "4000000")
+os.environ.setdefault("POLARS_NDJSON_CHUNK_SIZE", "4000000")
+
+import shutil
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from tasks import artifacts, sources
+from tasks.arrays import ArraysWriter, People
+from tasks.cells import ROW, RowError, column, numbers, times
+from tasks.params import UserError, command, validate
+from tasks.people import columns, event_persons, person_columns
+from tasks.recipe import DataConfig, LongLayout, PathSource, SourceFile
+from tasks.scatter import scatter
+from tasks.split import cutoff
+
+# Rows in memory at once; neither changes a byte of the arrays but for the order of people in
+# `long`, which follows the parts.
+BATCH_ROWS = 250_000
+PART_ROWS = 500_000
+
+
+class Table:
+    """The rows of some files, in batches, each row with its number."""
+
+    def __init__(self, data: DataConfig, paths: list[Path]) -> None:
+        """Open nothing but the headers.
+
+        Raises:
+            UserError: a file has another format, or lacks a column.
+        """
+        self.data, self.paths = data, paths
+        wanted = columns(data)
+        self.frames = [sources.scan(data.source, path, wanted) for path in paths]
+        self.starts: list[int] = []
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """Yield the rows of all files in their order, with a column ROW that counts from 1."""
+        row, self.starts = 1, []
+        for path, frame in zip(self.paths, self.frames, strict=True):
+            self.starts.append(row)
+            with sources.reading(self.data.source, path):
+                for batch in frame.collect_batches(chunk_size=BATCH_ROWS, engine="streaming"):
+                    numbers = pl.int_range(row, row + len(batch), eager=True).alias(ROW)
+                    yield batch.with_columns(numbers)
+                    row += len(batch)
+
+    def explain(self, error: RowError) -> UserError:
+        """Return the error with the row's number in its own file, where there are several."""
+        if len(self.paths) == 1:
+            return error
+        at = max(i for i, start in enumerate(self.starts) if start <= error.row)
+        row = error.row - self.starts[at] + 1
+        return UserError(f"{error.where}, {self.paths[at]} row {row}: {error.reason}")
+
+
+def gather(table: Table, folder: Path) -> Iterator[pl.DataFrame]:
+    """Yield frames that hold all rows of each of their people.
+
+    Args:
+        table: the raw rows.
+        folder: an empty folder for what does not fit into memory.
+    """
+    if not isinstance(table.data.sequence, LongLayout):
+        yield from table.batches()
+        return
+    rows = sum(sources.about_rows(table.data.source, path) for path in table.paths)
+    parts = -(-rows // PART_ROWS)
+    if parts > 1:
+        yield from scatter(_typed(table), table.data.person or "", parts, folder)
+        return
+    batches = list(table.batches())
+    if batches:
+        yield pl.concat(batches)
+
+
+def _typed(table: Table) -> Iterator[pl.DataFrame]:
+    """Batches with the person's id as text, and numbers and times as such: less to carry."""
+    data, layout = table.data, table.data.sequence
+    assert isinstance(layout, LongLayout)
+    nulls = data.source.null_values
+    uses = Counter([*(f.column for f in layout.features), layout.time, *person_columns(data)])
+    plain = [f for f in layout.features if f.bounds is not None and uses[f.column] == 1]
+    for batch in table.batches():
+        found = [event_persons(batch, data).alias(data.person or "")]
+        for feature in plain:
+            field = f"data.sequence.features.{feature.name}"
+            found.append(numbers(column(batch, feature.column, field, nulls)))
+        if uses[layout.time] == 1:
+            cells = column(batch, layout.time, "data.sequence.time", nulls)
+            found.append(times(cells, layout.time_format).alias(layout.time))
+        yield batch.with_columns(found)
+
+
+def prepare(data: DataConfig, paths: list[Path], draft: Path) -> People:
+    """Write a whole prepared folder.
+
+    Args:
+        data: the recipe's data block.
+        paths: the source's files.
+        draft: an empty folder.
+
+    Returns:
+        The people, as they stand in people.parquet.
+
+    Raises:
+        UserError: a cell, a person or a side is not what the recipe says.
+    """
+    cutoff(data.split)
+    table = Table(data, paths)
+    scratch = draft / "scratch"
+    scratch.mkdir()
+    try:
+        with ArraysWriter(draft, data) as writer:
+            for frame in gather(table, scratch):
+                writer.append(frame)
+            return writer.finish()
+    except RowError as error:
+        raise table.explain(error) from None
+    finally:
+        shutil.rmtree(scratch)
+
+
+def _manifest(recipe: str) -> list[SourceFile]:
+    """The files that fetch wrote down."""
+    path = artifacts.folder(recipe, "raw", "manifest.json")
+    values: Any = artifacts.read_json(path)
+    return [validate(SourceFile, file, str(path)) for file in values["files"]]
+
+
+def main(argv: list[str]) -> None:
+    """Write data/RECIPE/prepared."""
+    if len(argv) != 1:
+        raise UserError("usage: python -m tasks.prepare RECIPE")
+    recipe = argv[0]
+    data = artifacts.read_section(recipe, "data", DataConfig)
+    raw = artifacts.folder(recipe, "raw")
+    files = _manifest(recipe)
+    paths = sources.local_paths(data.source, files, raw)
+    with artifacts.replacing(artifacts.folder(recipe, "prepared")) as draft:
+        try:
+            if isinstance(data.source, PathSource):
+                sources.verify(files)
+            people = prepare(data, paths, draft)
+        except UserError as error:
+            raise UserError(f"recipes.{recipe}.{error}") from None
+    print(
+        f"{recipe}: {people.count:,} people, {people.train:,} of them in train; "
+        f"{people.steps:,} steps, {people.longest} at most"
+    )
+
+
+if __name__ == "__main__":
+    command(main)
