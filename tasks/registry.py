@@ -1,0 +1,323 @@
+"""The only MLflow client: where runs and models are kept, and how they are found again.
+
+    python -m tasks.registry
+
+makes the database ready before a server opens it.
+"""
+
+import contextlib
+import fcntl
+import logging
+import os
+import sqlite3
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tasks.params import UserError, command
+
+# A server that is down is reported within seconds.
+HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
+QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
+CONTENT, STATE, MODEL = "sordino.content", "sordino.state", "sordino.model"
+
+# Columns in which MLflow keeps absolute paths of artifacts.
+PATHS = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+
+
+def checkout() -> Path:
+    """Return the checkout's root, also inside a stage that DVC runs in a temporary copy."""
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+
+
+def database(root: Path) -> Path:
+    """Return the file that holds runs and models of a checkout."""
+    return root / "mlflow" / "mlflow.db"
+
+
+def tracking_uri(root: Path) -> str:
+    """Return the server that the environment names, or the checkout's own database."""
+    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{database(root)}"
+
+
+def repair_paths(file: Path, root: Path) -> int:
+    """Turn paths of the folder in which the checkout once was to its folder of today.
+
+    Args:
+        file: MLflow's SQLite database.
+        root: the checkout; its artifacts are in mlflow/artifacts.
+
+    Returns:
+        Number of paths that were changed.
+    """
+    suffix = "/mlflow/artifacts"
+    with contextlib.closing(sqlite3.connect(file, timeout=60)) as base, base:
+        rows = base.execute("SELECT DISTINCT artifact_location FROM experiments")
+        known = {str(row[0]).removesuffix(suffix) for row in rows if str(row[0]).endswith(suffix)}
+        changed = 0
+        for old in sorted(known - {str(root)}):
+            for table, column in PATHS:
+                changed += base.execute(
+                    f"UPDATE {table} SET {column} = ? || substr({column}, ?) "
+                    f"WHERE substr({column}, 1, ?) = ?",
+                    (str(root), len(old) + 1, len(old) + 1, f"{old}/"),
+                ).rowcount
+        return changed
+
+
+@contextlib.contextmanager
+def _alone(root: Path) -> Iterator[None]:
+    """Hold the checkout's database lock: two processes would spoil a fresh database."""
+    (root / ".sordino").mkdir(exist_ok=True)
+    with (root / ".sordino" / "registry.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+@contextlib.contextmanager
+def _in_one_line(uri: str) -> Iterator[None]:
+    """Turn an answer that MLflow does not give into one line."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        yield
+    except MlflowException as error:
+        reason = " ".join(str(error).split())[:300]
+        raise UserError(f"MLflow at {uri} (MLFLOW_TRACKING_URI): {reason}") from None
+
+
+@contextlib.contextmanager
+def _environment_kept() -> Iterator[None]:
+    """MLflow writes its address into the environment, where it would pass for the user's."""
+    before = dict(os.environ)
+    yield
+    for name in ("MLFLOW_TRACKING_URI", "MLFLOW_REGISTRY_URI"):
+        if name in before:
+            os.environ[name] = before[name]
+        else:
+            os.environ.pop(name, None)
+
+
+def open_store(root: Path) -> "Store":
+    """Return the registry of a checkout, its database made and its paths repaired.
+
+    Raises:
+        UserError: the server that MLFLOW_TRACKING_URI names does not answer.
+    """
+    for name, value in {**HTTP, **QUIET}.items():
+        os.environ.setdefault(name, value)
+    import mlflow
+
+    if not hasattr(mlflow, "__version__"):
+        raise UserError("the package mlflow is not installed: run make env")
+    logging.getLogger("mlflow").setLevel(logging.WARNING)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    uri = tracking_uri(root)
+    with _environment_kept():
+        mlflow.set_tracking_uri(uri)
+        mlflow.set_registry_uri(uri)
+    file = database(root)
+    local = uri == f"sqlite:///{file}"
+    with _alone(root), _in_one_line(uri):
+        file.parent.mkdir(exist_ok=True)
+        # The client makes the tables of a new database and upgrades old ones.
+        client = mlflow.MlflowClient(uri, uri)
+        client.search_experiments(max_results=1)
+        if local:
+            repair_paths(file, root)
+    return Store(client=client, uri=uri, artifacts=root / "mlflow" / "artifacts" if local else None)
+
+
+@dataclass(frozen=True)
+class Version:
+    """One version of a registered model."""
+
+    name: str
+    number: str
+    aliases: tuple[str, ...]
+    tags: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Store:
+    """Runs and models.
+
+    Attributes:
+        client: MLflow's own.
+        uri: where it looks.
+        artifacts: folder of the files; None where a server decides.
+    """
+
+    client: Any
+    uri: str
+    artifacts: Path | None
+
+    def experiment(self, name: str) -> str:
+        """Return the id of an experiment, made where there is none."""
+        with _in_one_line(self.uri):
+            found = self.client.get_experiment_by_name(name)
+            if found is None:
+                place = str(self.artifacts) if self.artifacts else None
+                return str(self.client.create_experiment(name, artifact_location=place))
+            if found.lifecycle_stage != "active":
+                self.client.restore_experiment(found.experiment_id)
+            return str(found.experiment_id)
+
+    def find_run(self, experiment: str, content: str) -> Any | None:
+        """Return the finished run with this content; drop the ones that were cut short."""
+        runs = self.client.search_runs([experiment], f"tags.`{CONTENT}` = '{content}'")
+        whole = [run for run in runs if run.data.tags.get(STATE) == "complete"]
+        for run in runs:
+            if run not in whole:
+                self.client.delete_run(run.info.run_id)
+        return whole[0] if whole else None
+
+    def start_run(self, experiment: str, name: str, tags: Mapping[str, str]) -> str:
+        """Return the id of a new run, not complete yet."""
+        run = self.client.create_run(experiment, run_name=name, tags=dict(tags))
+        return str(run.info.run_id)
+
+    def log(self, run_id: str, params: Mapping[str, str], metrics: Mapping[str, float]) -> None:
+        """Write settings and figures into a run."""
+        from mlflow.entities import Metric, Param
+
+        self.client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()])
+        self.client.log_batch(run_id, metrics=[Metric(k, v, 0, 0) for k, v in metrics.items()])
+
+    def log_dataset(self, run_id: str, name: str, digest: str, source: str) -> None:
+        """Say what a run was trained on."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        dataset = Dataset(name, digest, source_type="sordino", source=source)
+        use = DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
+        self.client.log_inputs(run_id, [use])
+
+    def log_folder(self, run_id: str, folder: Path) -> None:
+        """Copy the folders inside `folder` into a run's artifacts."""
+        self.client.log_artifacts(run_id, str(folder))
+
+    def log_model(
+        self,
+        run_id: str,
+        script: Path,
+        files: Mapping[str, Path],
+        code: Sequence[Path],
+        columns: Sequence[str],
+        outputs: Mapping[str, str],
+        example: Any,
+        requirements: Sequence[str],
+    ) -> str:
+        """Log a model as code and files, no pickle in it.
+
+        Args:
+            run_id: its run.
+            script: sets the model (models from code).
+            files: name to file, as the script will find them.
+            code: folders that the script imports.
+            columns: raw columns that the model reads; each may be of any type.
+            outputs: name of each output column to its MLflow type.
+            example: invented rows.
+            requirements: exact pip requirements.
+
+        Returns:
+            The model's address, models:/ID.
+        """
+        import mlflow
+        from mlflow.models import ModelSignature
+        from mlflow.types.schema import AnyType, ColSpec, Schema
+
+        signature = ModelSignature(
+            inputs=Schema([ColSpec(AnyType(), name) for name in columns]),
+            outputs=Schema([ColSpec(kind, name) for name, kind in outputs.items()]),
+        )
+        with mlflow.start_run(run_id=run_id):
+            info = mlflow.pyfunc.log_model(
+                name="model",
+                python_model=str(script),
+                artifacts={name: str(path) for name, path in files.items()},
+                code_paths=[str(path) for path in code],
+                signature=signature,
+                input_example=example,
+                pip_requirements=list(requirements),
+            )
+        return f"models:/{info.model_id}"
+
+    def predict(self, model: str, rows: Any) -> Any:
+        """Load a model as any user would and return its answer."""
+        import mlflow
+
+        return mlflow.pyfunc.load_model(model).predict(rows)
+
+    def finish_run(self, run_id: str, tags: Mapping[str, str]) -> None:
+        """Mark a run complete: it will be found by its content from now on."""
+        for key, value in tags.items():
+            self.client.set_tag(run_id, key, value)
+        self.client.set_tag(run_id, STATE, "complete")
+        self.client.set_terminated(run_id)
+
+    def tag(self, run_id: str, key: str) -> str:
+        """Return one tag of a run."""
+        return str(self.client.get_run(run_id).data.tags[key])
+
+    def version_of(self, name: str, run_id: str) -> Version | None:
+        """Return the version that a run was registered as."""
+        found = self.client.search_model_versions(f"run_id = '{run_id}'")
+        numbers = [int(v.version) for v in found if v.name == name]
+        return self.version(name, str(min(numbers))) if numbers else None
+
+    def version(self, name: str, number: str) -> Version:
+        """Return one version with its aliases, which searching leaves out."""
+        found = self.client.get_model_version(name, number)
+        aliases = self.client.get_registered_model(name).aliases
+        own = tuple(sorted(a for a, v in aliases.items() if str(v) == number))
+        return Version(name, number, own, dict(found.tags))
+
+    def holder(self, name: str, alias: str) -> Version | None:
+        """Return the version that has an alias."""
+        aliases = self.client.get_registered_model(name).aliases
+        return self.version(name, str(aliases[alias])) if alias in aliases else None
+
+    def register(
+        self, name: str, source: str, run_id: str, tags: Mapping[str, str], description: str
+    ) -> Version:
+        """Make a version of a run's model, or of its evidence alone.
+
+        Args:
+            name: of the registered model, made where there is none.
+            source: models:/ID, or runs:/ID/published.
+            run_id: its run.
+            tags: of the version.
+            description: one line for the list of versions.
+        """
+        from mlflow.exceptions import MlflowException
+
+        with contextlib.suppress(MlflowException):
+            self.client.create_registered_model(name)
+        model_id = source.removeprefix("models:/") if source.startswith("models:/") else None
+        made = self.client.create_model_version(
+            name, source, run_id, tags=dict(tags), description=description, model_id=model_id
+        )
+        return self.version(name, str(made.version))
+
+    def set_alias(self, version: Version, alias: str) -> Version:
+        """Give a version an alias, which any other version loses."""
+        self.client.set_registered_model_alias(version.name, alias, version.number)
+        return self.version(version.name, version.number)
+
+
+def main(_arguments: list[str]) -> None:
+    """Make the database ready."""
+    open_store(checkout())
+    print(f"registry ready: {tracking_uri(checkout())}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    command(main)
