@@ -1,0 +1,239 @@
+"""Report stage: one page to publish, one page that stays inside, and a model card.
+
+What goes into the published page is read by `read_published` alone; `read_internal` opens the
+folders that must not be published, and only the internal page sees what it returns.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from jinja2 import UndefinedError
+
+from rnn.config import PrivacySpent
+from tasks import exhibits
+from tasks import inside as views
+from tasks.artifacts import folder, read_json, read_section, replacing, write_json
+from tasks.claims import account, attack_verdict, claims, privacy_words
+from tasks.exhibits import Table
+from tasks.pages import render
+from tasks.params import UserError, command, validate
+from tasks.recipe import ReportConfig
+from tasks.words import data_words, settings, verdict_words
+
+Json = dict[str, Any]
+
+ANSWERS = {
+    "Purpose": "purpose",
+    "Intended use": "intended_use",
+    "Out of scope": "out_of_scope",
+    "People affected": "people_affected",
+    "Jobs changed": "jobs_changed",
+    "Owner": "owner",
+}
+ORIGIN = {"Source": "data_source", "Dates": "data_dates", "Licence": "data_licence"}
+LIMITS = (
+    "Held-out people are not covered by epsilon; small groups are suppressed, which is no "
+    "differential privacy.",
+    "Trying several settings on the same data spends privacy that is not in the account.",
+    "An attribution says what the model uses, not what causes the outcome.",
+    "The attack is one attack: consistent does not mean proven.",
+)
+SECTIONS = (
+    ("decision", "Decision"),
+    ("purpose", "Purpose"),
+    ("data", "Data"),
+    ("performance", "Performance"),
+    ("fairness", "Groups"),
+    ("attribution", "Attributions"),
+    ("privacy", "Privacy"),
+    ("recipe", "Recipe"),
+    ("outputs", "Outputs"),
+)
+INTERNAL_SECTIONS = (
+    ("comparison", "Comparison"),
+    ("training", "Training"),
+    ("attack", "Membership"),
+    ("people", "People"),
+    ("audit", "Exact groups"),
+    ("outputs", "Outputs"),
+)
+
+
+def read_published(recipe: str) -> Json:
+    """Return everything that may be shown outside.
+
+    Raises:
+        UserError: a file is missing or does not say what it should.
+    """
+    path = folder(recipe, "model", "privacy_spent.json")
+    return {
+        "report": read_section(recipe, "report", ReportConfig),
+        "summary": read_json(folder(recipe, "plan", "summary.json")),
+        "spent": validate(PrivacySpent, read_json(path), str(path)),
+        "metrics": read_json(folder(recipe, "predictions", "published", "metrics.json")),
+        "audit": read_json(folder(recipe, "audit", "published", "audit.json")),
+        "attributions": read_json(folder(recipe, "attributions", "published", "attributions.json")),
+        "attack": read_json(folder(recipe, "attack", "published", "attack.json")),
+        "decision": read_json(folder(recipe, "decision", "decision.json")),
+    }
+
+
+def read_internal(recipe: str) -> Json:
+    """Return what must stay inside.
+
+    Raises:
+        UserError: a file is missing.
+    """
+    return {
+        "curves": {
+            "model": read_json(folder(recipe, "training", "curve.json")),
+            "twin": read_json(folder(recipe, "twin", "curve.json")),
+        },
+        "metrics": read_json(folder(recipe, "predictions", "internal", "metrics.json")),
+        "audit": read_json(folder(recipe, "audit", "internal", "audit.json")),
+        "attack": read_json(folder(recipe, "attack", "internal", "attack.json")),
+        "local": read_json(folder(recipe, "attributions", "internal", "people.json")),
+    }
+
+
+def _over(audit: Json, metric: str) -> tuple[float, float] | None:
+    """The axis that all features share, so that their figures compare by eye."""
+    return exhibits.spread(
+        [g["metrics"].get(metric) for f in audit["features"] for g in f["groups"]]
+    )
+
+
+def audited(audit: Json, decision: Json) -> list[Json]:
+    """Return figures and table of each sensitive feature."""
+    bars = [c["bar"] for c in decision["checks"] if c["name"] == "group_ratio"]
+    ratios_over = exhibits.spread(
+        [c["impact_ratio"] for f in audit["features"]
+         for c in f["comparisons"].get("to_reference", [])],
+        bars[0] if bars else exhibits.FOUR_FIFTHS, 1.0,
+    )  # fmt: skip
+    found = []
+    for position, feature in enumerate(audit["features"]):
+        prefix = f"group-{position}"
+        metrics = dict.fromkeys(m for g in feature["groups"] for m in g["metrics"])
+        wanted = [m for m in ("selection_rate", "recall", "mae", "bias") if m in metrics]
+        wanted = wanted or list(metrics)[:1]
+        shown = [exhibits.group_rates(prefix, feature, m, _over(audit, m)) for m in wanted]
+        ratios = exhibits.impact_ratios(prefix, feature, bars[0] if bars else None, ratios_over)
+        table = exhibits.group_table(feature)
+        name = feature["name"]
+        found.append({"name": name, "exhibits": [ratios, *shown], "table": table})
+    return found
+
+
+def published_context(found: Json) -> Json:
+    """Return what the published template needs."""
+    report, spent = found["report"], found["spent"]
+    metrics = found["metrics"]
+    figures = [(exhibits.name_of(m), exhibits.shown(m, f)) for m, f in metrics["model"].items()]
+    return {
+        **found,
+        "sections": SECTIONS,
+        "claims": claims(found),
+        "verdict_words": verdict_words(found["decision"]),
+        "answers": [(q, getattr(report, field)) for q, field in ANSWERS.items()],
+        "origin": [(q, getattr(report, field)) for q, field in ORIGIN.items()],
+        "data": data_words(found["summary"]["data"], found["summary"]["settings"]),
+        "performance": Table(("Figure", "Value"), tuple(figures)),
+        "calibration": exhibits.calibration(metrics["calibration"]),
+        "audited": audited(found["audit"], found["decision"]),
+        "attribution_exhibits": exhibits.attributions(found["attributions"]),
+        "privacy": {
+            "words": privacy_words(spent),
+            "unit": spent.unit,
+            "table": Table(("Quantity", "Value"), tuple(account(spent))),
+        },
+        "promise": exhibits.promise(spent.epsilon, spent.delta),
+        "attack_verdict": attack_verdict(found["attack"]),
+        "settings": settings(found["summary"]),
+    }
+
+
+def card(context: Json) -> Json:
+    """Return the facts of the model card, for Markdown and JSON alike."""
+    return {
+        "title": context["report"].title,
+        "recipe": context["summary"]["recipe"],
+        "verdict": context["decision"]["verdict"],
+        "verdict_words": context["verdict_words"],
+        "insecure": context["decision"]["insecure"],
+        "claims": [
+            {k: c[k] for k in ("name", "verdict", "value", "range", "words")}
+            for c in context["claims"]
+        ],
+        "answers": dict(context["answers"]),
+        "data": dict(context["origin"]),
+        "confidence": context["metrics"]["confidence"],
+        "performance": context["performance"].rows,
+        "checks": context["decision"]["checks"],
+        "privacy_words": context["privacy"]["words"],
+        "privacy": context["privacy"]["table"].rows,
+        "limits": LIMITS,
+    }
+
+
+def internal_context(found: Json, inside: Json) -> Json:
+    """Return what the internal template needs."""
+    ours, others = found["metrics"]["model"], inside["metrics"]
+    measured = {"model": ours} | {n: others[n] for n in ("twin", "baseline") if n in others}
+    compared = tuple(
+        (exhibits.name_of(m), *(exhibits.shown(m, one.get(m)) for one in measured.values()))
+        for m in measured["model"]
+    )
+    attack = inside["attack"]
+    models = [name for name in ("model", "twin") if name in attack]
+    return {
+        **found,
+        "sections": INTERNAL_SECTIONS,
+        "verdict_words": verdict_words(found["decision"]),
+        "attack_verdict": attack_verdict(found["attack"]),
+        "paired": views.paired(others["paired"]),
+        "compared": Table(("Figure", *measured), compared),
+        "training": views.training(inside["curves"]),
+        "published_attack": found["attack"],
+        "attack": attack,
+        "attack_table": views.attack_table({name: attack[name] for name in models}),
+        "membership": views.membership({name: attack[name]["tpr"] for name in models}),
+        "local": views.people(inside["local"]),
+        "exact": views.exact_groups(inside["audit"]),
+    }
+
+
+def pages(found: Json, inside: Json) -> tuple[Mapping[str, str], Json, str]:
+    """Return the published texts by file name, the card's facts, and the internal page."""
+    context = published_context(found)
+    facts = card(context)
+    published = {
+        "report.html": render("report.html.jinja", context),
+        "model_card.md": render("model_card.md.jinja", {"card": facts}),
+    }
+    return published, facts, render("internal.html.jinja", internal_context(found, inside))
+
+
+def main(argv: list[str]) -> None:
+    """Write both reports and the model card of one recipe."""
+    if len(argv) != 1:
+        raise UserError("usage: python -m tasks.report RECIPE")
+    (recipe,) = argv
+    found, inside = read_published(recipe), read_internal(recipe)
+    try:
+        published, facts, internal = pages(found, inside)
+    except (KeyError, UndefinedError) as error:
+        raise UserError(
+            f"{recipe}: an earlier stage's file has another shape ({error}): "
+            "run that stage again with dvc repro"
+        ) from None
+    with replacing(folder(recipe, "report", "published")) as draft:
+        for name, text in published.items():
+            (draft / name).write_text(text, encoding="utf-8")
+        write_json(draft / "model_card.json", facts)
+    with replacing(folder(recipe, "report", "internal")) as draft:
+        (draft / "internal.html").write_text(internal, encoding="utf-8")
+
+
+if __name__ == "__main__":
+    command(main)
