@@ -1,35 +1,45 @@
 """Check a whole recipe before anything is spent, and write one JSON a section."""
 
-import time
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from rnn.batch import PreparedSequences
-from rnn.config import InputShape, TrainConfig
-from rnn.fit import Fit, Mechanism
-from rnn.model import build
-from rnn.privacy.accounting import ACCOUNTANT, epsilon_spent, noise_for
-from rnn.privacy.noise import Keystream
-from tasks.artifacts import folder, replacing, write_json
-from tasks.encode import input_shape
-from tasks.params import UserError, as_json, command, load_recipe
+from rnn.privacy.accounting import ACCOUNTANT, accountant_version, epsilon_spent, noise_for
+from tasks.artifacts import folder, read_json, replacing, write_json
+from tasks.params import UserError, as_json, command, load_recipe, validate
 from tasks.recipe import Recipe, RegisterPlan, SourcePlan, TargetPlan, TrainPlan
 from tasks.sources import resolve
-
-# Steps a sequence that a time estimate assumes where the layout does not say.
-_GUESSED_LENGTH = 32
+from tasks.split import cutoff
 
 
-def private_plan(recipe: Recipe) -> TrainPlan:
+def _known(recipe: Recipe, before: dict[str, Any] | None) -> TrainPlan | None:
+    """The plan of before, if what its noise was solved from is the same."""
+    if before is None or before["summary"].get("accountant_version") != accountant_version():
+        return None
+    try:
+        old = validate(TrainPlan, before["train"], "plan/train.json")
+    except UserError:
+        return None
+    new = recipe.train
+    same = (old.train.steps, old.train.expected_batch_size, old.privacy)
+    if same != (new.steps, new.expected_batch_size, recipe.privacy):
+        return None
+    return replace(old, model=recipe.model, train=new)
+
+
+def private_plan(recipe: Recipe, before: dict[str, Any] | None = None) -> TrainPlan:
     """Return the private run with its noise solved for.
 
+    Args:
+        recipe: with a target_epsilon or a noise_multiplier.
+        before: sections of an earlier plan, whose noise is taken over where it still holds.
+
     Raises:
-        UserError: the target cannot be reached.
+        UserError: the target cannot be reached, or the noise promises nothing.
     """
+    if (known := _known(recipe, before)) is not None:
+        return known
     privacy, train = recipe.privacy, recipe.train
     sample_rate = train.expected_batch_size / privacy.population
     noise = privacy.noise_multiplier
@@ -43,15 +53,21 @@ def private_plan(recipe: Recipe) -> TrainPlan:
             )
         except ValueError as error:
             raise UserError(f"privacy.target_epsilon: {error}") from None
+    epsilon = epsilon_spent(
+        noise_multiplier=noise, sample_rate=sample_rate, steps=train.steps, delta=privacy.delta
+    )
+    if math.isinf(epsilon):
+        raise UserError(
+            f"privacy.noise_multiplier = {noise:g} over train.steps = {train.steps} promises "
+            "nothing: its epsilon is beyond 70; allowed is more noise or fewer steps"
+        )
     return TrainPlan(
         model=recipe.model,
         train=train,
         privacy=privacy,
         sample_rate=sample_rate,
         noise_multiplier=noise,
-        epsilon=epsilon_spent(
-            noise_multiplier=noise, sample_rate=sample_rate, steps=train.steps, delta=privacy.delta
-        ),
+        epsilon=epsilon,
     )
 
 
@@ -71,55 +87,18 @@ def twin_plan(recipe: Recipe) -> TrainPlan:
     )
 
 
-def _invented(shape: InputShape, train: TrainConfig, length: int) -> PreparedSequences:
-    """Random rows of the recipe's shape: no private row is needed to time a step."""
-    count = min(train.expected_batch_size, train.physical_batch_size)
-    numbers = np.random.default_rng(0)
-    total = count * length
-    if shape.vocabulary_size:
-        sequences: Any = numbers.integers(1, shape.vocabulary_size, total).astype(np.int32)
-    else:
-        sequences = numbers.random((total, shape.input_size), dtype=np.float32)
-    targets: Any = numbers.integers(0, max(2, shape.output_size), count)
-    if shape.task == "regression":
-        targets = targets.astype(np.float32)
-    return PreparedSequences(
-        sequences=sequences,
-        missing=None,
-        offsets=np.arange(count + 1) * length,
-        static=numbers.random((count, shape.static_size), dtype=np.float32),
-        targets=targets,
-    )
+def sections(name: str, recipe: Recipe, before: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Return every section of a plan by file name, as plain JSON values.
 
-
-def estimate_minutes(recipe: Recipe, plan: TrainPlan) -> float:
-    """Return the training minutes to expect on this machine, from two timed steps."""
-    shape = input_shape(recipe.data)
-    layout = recipe.data.sequence
-    length = len(layout.steps) if layout.layout == "wide" else _GUESSED_LENGTH
-    sample = _invented(shape, plan.train, length)
-    torch.set_num_threads(plan.train.threads)
-    clip = recipe.privacy.max_grad_norm
-    fit = Fit(
-        build(plan.model, shape, plan.train.seed),
-        sample,
-        np.arange(len(sample)),
-        plan.train,
-        sample_rate=1.0,
-        mechanism=Mechanism(1.0, plan.noise_multiplier, clip) if plan.privacy else None,
-        keystream=Keystream.from_seed(0),
-    )
-    fit.step()
-    began = time.perf_counter()
-    fit.step()
-    seconds = time.perf_counter() - began
-    return seconds * plan.train.steps * plan.train.expected_batch_size / len(sample) / 60
-
-
-def sections(name: str, recipe: Recipe) -> dict[str, Any]:
-    """Return every section of a plan by file name, as plain JSON values."""
+    Args:
+        name: of the recipe.
+        recipe: checked.
+        before: sections of an earlier plan, if there is one.
+    """
     data = recipe.data
-    private = private_plan(recipe)
+    if data.split.as_of is not None:
+        cutoff(data.split)
+    private = private_plan(recipe, before)
     register = RegisterPlan(
         model_name=recipe.register.model_name or name,
         experiment=recipe.register.experiment or name,
@@ -157,6 +136,7 @@ def _summary(name: str, recipe: Recipe, private: TrainPlan) -> dict[str, Any]:
         "unit": recipe.privacy.unit,
         "population": recipe.privacy.population,
         "accountant": ACCOUNTANT,
+        "accountant_version": accountant_version(),
         "settings": {
             key: value for key, value in as_json(recipe).items() if key not in ("data", "report")
         },
@@ -170,24 +150,37 @@ def main(argv: list[str]) -> None:
         raise UserError("usage: python -m tasks.plan RECIPE")
     name = argv[0]
     recipe = load_recipe(Path("params.yaml"), name)
-    planned = sections(name, recipe)
     target = folder(name, "plan")
-    before = {p.stem: p.read_bytes() for p in target.glob("*.json")} if target.exists() else {}
+    before = _sections_before(target)
+    try:
+        planned = sections(name, recipe, before)
+    except UserError as error:
+        raise UserError(f"params.yaml: recipes.{name}: {error}") from None
     with replacing(target) as draft:
         for section, values in planned.items():
             write_json(draft / f"{section}.json", values)
-    after = {p.stem: p.read_bytes() for p in target.glob("*.json")}
     summary = planned["summary"]
     print(
         f"{name}: epsilon {summary['epsilon']:.3f} at delta {summary['delta']:g}, "
         f"noise multiplier {summary['noise_multiplier']:.4f}, {summary['steps']} steps, "
         f"sample rate {summary['sample_rate']:.4f} of N = {summary['population']}"
     )
-    if any(before.get(s) != after[s] for s in ("train", "twin")):
-        # The estimate takes a moment: only when training may be ahead.
-        private = estimate_minutes(recipe, private_plan(recipe))
+    written = {section: read_json(target / f"{section}.json") for section in ("train", "twin")}
+    if before is None or any(before[section] != written[section] for section in written):
+        # Timing takes a moment, and torch: only when training may be ahead.
+        from tasks.estimate import estimate_minutes
+
+        private = estimate_minutes(recipe, private_plan(recipe, planned))
         twin = estimate_minutes(recipe, twin_plan(recipe))
         print(f"{name}: expect {private:.1f} min for the model and {twin:.1f} min for its twin")
+
+
+def _sections_before(target: Path) -> dict[str, Any] | None:
+    """Sections of the plan that stands there, None if it is not whole."""
+    try:
+        return {s: read_json(target / f"{s}.json") for s in ("train", "twin", "summary")}
+    except UserError:
+        return None
 
 
 if __name__ == "__main__":

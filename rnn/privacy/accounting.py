@@ -1,13 +1,15 @@
 """Epsilon of Poisson-sampled Gaussian steps, and the noise that a target needs."""
 
+import math
 import warnings
 from importlib.metadata import version
-
-from opacus.accountants import PRVAccountant
 
 ACCOUNTANT = "PRV (Gopi, Lee, Wutschitz 2021)"
 _TOLERANCE = 1e-3
 _HIGHEST_NOISE = 1e4
+# Where the central limit's mu is larger, epsilon is beyond 70 and the accountant's grid beyond
+# memory.
+_LARGEST_MU = 10.0
 
 
 def accountant_version() -> str:
@@ -26,10 +28,19 @@ def epsilon_spent(
         steps: released steps; 0 costs nothing.
         delta: at which epsilon is read.
 
+    Returns:
+        Epsilon; infinite where the steps leave no promise worth computing.
+
     Source: Gopi, Lee, Wutschitz (2021), "Numerical composition of differential privacy".
     """
     if steps == 0:
         return 0.0
+    exponent = 1 / noise_multiplier**2
+    if exponent > 100 or sample_rate * math.sqrt(steps * math.expm1(exponent)) > _LARGEST_MU:
+        return math.inf
+    # Imported late: it takes seconds, and a plan that changes nothing does without.
+    from opacus.accountants import PRVAccountant
+
     accountant = PRVAccountant()
     accountant.history = [(noise_multiplier, sample_rate, steps)]
     with warnings.catch_warnings():

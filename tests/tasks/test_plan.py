@@ -8,7 +8,7 @@ import yaml
 
 from rnn.privacy.accounting import epsilon_spent
 from tasks import plan as module
-from tasks.params import load_recipe
+from tasks.params import UserError, load_recipe
 from tasks.plan import sections, twin_plan
 from tests.tiny import RECIPE, raw_rows
 
@@ -28,13 +28,64 @@ def _recipe(root, **changes):
     return load_recipe(root / "params.yaml", "tiny")
 
 
+def test_noise_is_taken_over_where_it_still_holds_and_solved_again_where_not(checkout, monkeypatch):
+    recipe = _recipe(checkout, privacy={"noise_multiplier": None, "target_epsilon": 2.0})
+    before = sections("tiny", recipe)
+
+    def forbidden(**_):
+        raise AssertionError("solved again")
+
+    monkeypatch.setattr(module, "noise_for", forbidden)
+    monkeypatch.setattr(module, "epsilon_spent", forbidden)
+    faster = _recipe(
+        checkout,
+        privacy={"noise_multiplier": None, "target_epsilon": 2.0},
+        train={"learning_rate": 0.9},
+    )
+    after = sections("tiny", faster, before)
+    assert after["train"]["epsilon"] == before["train"]["epsilon"]
+    assert after["train"]["train"]["learning_rate"] == 0.9
+    for changes in ({"steps": 21}, {"expected_batch_size": 90}):
+        other = _recipe(
+            checkout,
+            privacy={"noise_multiplier": None, "target_epsilon": 2.0},
+            train=changes,
+        )
+        with pytest.raises(AssertionError, match="solved again"):
+            sections("tiny", other, before)
+    stale = {**before, "summary": {**before["summary"], "accountant_version": "opacus 0"}}
+    with pytest.raises(AssertionError, match="solved again"):
+        sections("tiny", recipe, stale)
+
+
+def test_noise_that_promises_nothing_is_refused(checkout):
+    recipe = _recipe(checkout, train={"steps": 200_000})
+    with pytest.raises(
+        UserError, match=r"noise_multiplier = 2 over train\.steps = 200000 promises"
+    ):
+        sections("tiny", recipe)
+
+
 def test_every_section_is_written_and_said(checkout, capsys):
     _recipe(checkout)
     module.main(["tiny"])
     written = sorted(p.stem for p in (checkout / "data/tiny/plan").iterdir())
     assert written == sorted(
-        "source data target train twin predict audit explain attack gate report register "
-        "summary".split()
+        [
+            "source",
+            "data",
+            "target",
+            "train",
+            "twin",
+            "predict",
+            "audit",
+            "explain",
+            "attack",
+            "gate",
+            "report",
+            "register",
+            "summary",
+        ]
     )
     said = capsys.readouterr().out
     assert "noise multiplier 2.0000, 20 steps, sample rate 0.2778 of N = 360" in said

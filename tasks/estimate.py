@@ -1,0 +1,63 @@
+"""How long training will take, timed on invented rows: no private row is touched."""
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+
+from rnn.batch import PreparedSequences
+from rnn.config import InputShape, TrainConfig
+from rnn.fit import Fit, Mechanism
+from rnn.model import build
+from rnn.privacy.noise import Keystream
+from tasks.encode import input_shape
+from tasks.recipe import Recipe, TrainPlan
+
+# Steps a sequence that a time estimate assumes where the layout does not say.
+_GUESSED_LENGTH = 32
+
+
+def _invented(shape: InputShape, train: TrainConfig, length: int) -> PreparedSequences:
+    """Random rows of the recipe's shape: no private row is needed to time a step."""
+    count = min(train.expected_batch_size, train.physical_batch_size)
+    numbers = np.random.default_rng(0)
+    total = count * length
+    if shape.vocabulary_size:
+        sequences: Any = numbers.integers(1, shape.vocabulary_size, total).astype(np.int32)
+    else:
+        sequences = numbers.random((total, shape.input_size), dtype=np.float32)
+    targets: Any = numbers.integers(0, max(2, shape.output_size), count)
+    if shape.task == "regression":
+        targets = targets.astype(np.float32)
+    return PreparedSequences(
+        sequences=sequences,
+        missing=None,
+        offsets=np.arange(count + 1) * length,
+        static=numbers.random((count, shape.static_size), dtype=np.float32),
+        targets=targets,
+    )
+
+
+def estimate_minutes(recipe: Recipe, plan: TrainPlan) -> float:
+    """Return the training minutes to expect on this machine, from two timed steps."""
+    shape = input_shape(recipe.data)
+    layout = recipe.data.sequence
+    length = len(layout.steps) if layout.layout == "wide" else _GUESSED_LENGTH
+    sample = _invented(shape, plan.train, length)
+    torch.set_num_threads(plan.train.threads)
+    clip = recipe.privacy.max_grad_norm
+    fit = Fit(
+        build(plan.model, shape, plan.train.seed),
+        sample,
+        np.arange(len(sample)),
+        plan.train,
+        sample_rate=1.0,
+        mechanism=Mechanism(1.0, plan.noise_multiplier, clip) if plan.privacy else None,
+        keystream=Keystream.from_seed(0),
+    )
+    fit.step()
+    began = time.perf_counter()
+    fit.step()
+    seconds = time.perf_counter() - began
+    return seconds * plan.train.steps * plan.train.expected_batch_size / len(sample) / 60

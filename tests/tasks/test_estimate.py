@@ -1,0 +1,25 @@
+"""A time estimate: from invented rows, of every kind of input."""
+
+import copy
+
+import pytest
+
+from tasks.estimate import estimate_minutes
+from tasks.params import validate
+from tasks.plan import private_plan, twin_plan
+from tasks.recipe import Recipe
+from tests.tiny import RECIPE
+
+
+@pytest.mark.parametrize("kind", ["wide", "text", "regression"])
+def test_every_kind_of_input_is_timed(kind):
+    values = copy.deepcopy(RECIPE)
+    if kind == "text":
+        values["data"]["sequence"] = {"layout": "text", "columns": ["d1"], "alphabet": "abc"}
+    if kind == "regression":
+        values["data"]["target"] = {"column": "y", "kind": "regression", "bounds": [0, 1]}
+        values["data"]["decision"] = None
+    recipe = validate(Recipe, values, "r")
+    for plan in (private_plan(recipe), twin_plan(recipe)):
+        few = estimate_minutes(recipe, plan)
+        assert 0 < few < 5
