@@ -445,6 +445,8 @@ class Recipe:
                 "data.decision is not set: a binary target needs the favourable class and a "
                 "threshold or an approval_rate"
             )
+        if decision is not None and target.kind != "binary":
+            raise ValueError(f"data.decision is for a binary target, not for {target.kind}")
         if decision is not None and decision.favourable not in target.classes:
             raise ValueError(
                 f"data.decision.favourable = {decision.favourable!r} is not one of "

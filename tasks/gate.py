@@ -1,0 +1,170 @@
+"""Whether the model may be registered: every bar was set before training."""
+
+import math
+from typing import Any
+
+from rnn.config import PrivacySpent
+from tasks.artifacts import folder, read_json, read_section, replacing, write_json
+from tasks.params import UserError, command, validate
+from tasks.recipe import GateConfig
+
+Check = dict[str, Any]
+Figure = dict[str, Any]
+
+SECURE_NOISE = "operating system"
+
+
+def _number(value: object) -> float | None:
+    """A finite number, or None for anything else."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if math.isfinite(value) else None
+
+
+def check_at_least(name: str, what: str, figure: Figure | None, bar: float) -> Check:
+    """Judge a figure with an interval that should reach a bar: by its interval, not its value.
+
+    Args:
+        name: of the check.
+        what: the figure in a reader's words, to begin a sentence.
+        figure: value, low and high; None where there is none.
+        bar: to be reached.
+    """
+    value, low, high = (_number((figure or {}).get(key)) for key in ("value", "low", "high"))
+    check = {"name": name, "value": value, "low": low, "high": high, "bar": bar}
+    if value is None or low is None or high is None:
+        reason = f"{what} could not be measured, so nothing shows that it reaches {bar:g}."
+        return {**check, "verdict": "inconclusive", "reason": reason}
+    between = f"{what} is {value:.3f}, between {low:.3f} and {high:.3f}"
+    if low >= bar:
+        return {**check, "verdict": "pass", "reason": f"{between}: at least {bar:g}."}
+    if high < bar:
+        return {**check, "verdict": "fail", "reason": f"{between}: below {bar:g}."}
+    reason = f"{between}: the data cannot tell whether it reaches {bar:g}."
+    return {**check, "verdict": "inconclusive", "reason": reason}
+
+
+def check_epsilon(epsilon: object, bar: float) -> Check:
+    """Judge the privacy loss, which is an upper bound and has no interval."""
+    value = _number(epsilon)
+    check = {"name": "epsilon", "value": value, "low": None, "high": None, "bar": bar}
+    if value is None or value < 0:
+        reason = "No epsilon was accounted for, so nothing shows that the promise is kept."
+        return {**check, "verdict": "inconclusive", "reason": reason}
+    verdict = "pass" if value <= bar else "fail"
+    word = "at most" if value <= bar else "above"
+    reason = f"The training people's epsilon is {value:.3f}: {word} {bar:g}."
+    return {**check, "verdict": verdict, "reason": reason}
+
+
+def check_noise(source: str) -> Check:
+    """Judge where the noise came from: a seed that somebody knows protects nobody."""
+    secure = source == SECURE_NOISE
+    reason = (
+        "Noise and sampling came from the operating system."
+        if secure
+        else f"Noise came from {source!r}, so it can be repeated and protects nobody."
+    )
+    verdict = "pass" if secure else "fail"
+    return {**_bare("noise"), "verdict": verdict, "reason": reason}
+
+
+def check_attack(attack: Figure, epsilon: object) -> Check:
+    """Judge the attack's verdict, which must be about the very epsilon that is claimed."""
+    check, verdict = _bare("attack"), attack.get("verdict")
+    if verdict == "violated":
+        reason = "The attack tells members apart better than the claimed epsilon allows."
+        return {**check, "verdict": "fail", "reason": reason}
+    if verdict != "consistent" or attack.get("claim") != epsilon:
+        reason = "The attack gave no verdict on the epsilon that is claimed."
+        return {**check, "verdict": "inconclusive", "reason": reason}
+    reason = "The attack found nothing that contradicts the claimed epsilon."
+    return {**check, "verdict": "pass", "reason": reason}
+
+
+def _bare(name: str) -> Check:
+    """A check without figures."""
+    return {"name": name, "value": None, "low": None, "high": None, "bar": None}
+
+
+def check_groups(audit: Figure, bar: float) -> Check:
+    """Judge the smallest impact ratio between groups."""
+    gate = audit.get("gate")
+    if not gate:
+        check = check_at_least("group_ratio", "The smallest group ratio", None, bar)
+        reason = "No two groups could be compared, so nothing shows that they are treated alike."
+        return {**check, "reason": reason}
+    what = (
+        f"The favourable rate of {gate['feature']} {gate['group']} over that of "
+        f"{gate['reference']}, the smallest ratio,"
+    )
+    check = check_at_least("group_ratio", what, gate["impact_ratio"], bar)
+    loosest = gate.get("low_from") or gate
+    names = [(g["feature"], g["group"], g["reference"]) for g in (gate, loosest)]
+    if check["verdict"] == "inconclusive" and names[0] != names[1]:
+        check["reason"] += (
+            f" The low end is that of {loosest['feature']} {loosest['group']} over "
+            f"{loosest['reference']}."
+        )
+    return check
+
+
+def decide(
+    config: GateConfig, spent: PrivacySpent, metrics: Figure, audit: Figure, attack: Figure
+) -> Figure:
+    """Return every check and the verdict over all: the worst of them.
+
+    Args:
+        config: bars.
+        spent: what training cost.
+        metrics: published metrics of predict.
+        audit: published audit.
+        attack: published attack.
+    """
+    model = metrics.get("model", {})
+    checks = [
+        check_epsilon(spent.epsilon, config.max_epsilon),
+        check_noise(spent.noise_source),
+        check_attack(attack, spent.epsilon),
+    ]
+    for name, what, bar in (
+        ("auc", "The AUC", config.min_auc),
+        ("accuracy", "The accuracy", config.min_accuracy),
+    ):
+        if bar is not None:
+            checks.append(check_at_least(name, what, model.get(name), bar))
+    if config.min_group_ratio is not None:
+        checks.append(check_groups(audit, config.min_group_ratio))
+    verdicts = {check["verdict"] for check in checks}
+    overall = next((v for v in ("fail", "inconclusive") if v in verdicts), "pass")
+    return {
+        "verdict": overall,
+        "checks": checks,
+        "epsilon": _number(spent.epsilon),
+        "delta": spent.delta,
+        "insecure": spent.noise_source != SECURE_NOISE,
+    }
+
+
+def main(argv: list[str]) -> None:
+    """Decide about one recipe's model."""
+    if len(argv) != 1:
+        raise UserError("usage: python -m tasks.gate RECIPE")
+    (recipe,) = argv
+    path = folder(recipe, "model", "privacy_spent.json")
+    decision = decide(
+        read_section(recipe, "gate", GateConfig),
+        validate(PrivacySpent, read_json(path), str(path)),
+        read_json(folder(recipe, "predictions", "published", "metrics.json")),
+        read_json(folder(recipe, "audit", "published", "audit.json")),
+        read_json(folder(recipe, "attack", "published", "attack.json")),
+    )
+    with replacing(folder(recipe, "decision")) as draft:
+        write_json(draft / "decision.json", decision)
+    print(f"{recipe}: {decision['verdict']}")
+    for check in decision["checks"]:
+        print(f"  {check['verdict']}: {check['reason']}")
+
+
+if __name__ == "__main__":
+    command(main)
