@@ -38,7 +38,7 @@ help:
 env:
 	@for python in "$(PYTHON)" "$(VENV_PATH)/bin/python"; do \
 	  if "$$python" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))' 2>/dev/null; \
-	  then exec "$$python" tasks/environment.py "$(VENV)" $(BUILT_WITH); fi; done; \
+	  then exec "$$python" tasks/machine/environment.py "$(VENV)" $(BUILT_WITH); fi; done; \
 	echo "error: $(PYTHON) is not Python 3.11, 3.12 or 3.13: name one, make PYTHON=/path/to/python3.12" >&2; exit 1
 
 run: env
@@ -60,7 +60,7 @@ format: env
 	@$(PY) -m ruff check --fix .
 
 up: env
-	@exec $(PY) -m tasks.up
+	@exec $(PY) -m tasks.machine.up
 
 bench: env
 	@$(PY) -m benchmarks

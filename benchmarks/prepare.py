@@ -22,7 +22,7 @@ sys.path.insert(0, str(ROOT))
 from tasks import artifacts  # noqa: E402
 from tasks.params import as_json, validate  # noqa: E402
 from tasks.recipe import DataConfig  # noqa: E402
-from tasks.sources import resolve  # noqa: E402
+from tasks.table.sources import resolve  # noqa: E402
 
 EVENTS_A_PERSON = 20
 _CHUNK = 1_000_000

@@ -23,11 +23,11 @@ from tqdm import tqdm
 from rnn.fit import Fit
 from tasks import fetch, prepare, stats
 from tasks.artifacts import Prepared, folder, read_prepared, write_section
-from tasks.baseline import fit_baseline
+from tasks.evidence.baseline import fit_baseline
+from tasks.evidence.scoring import model_logits, scores_of
 from tasks.params import load_recipe
 from tasks.plan import private_plan, twin_plan
 from tasks.recipe import Recipe, SourcePlan, TrainPlan
-from tasks.scoring import model_logits, scores_of
 from tasks.train import make_fit
 
 NAME = "credit"
@@ -134,7 +134,10 @@ def main() -> None:
     recipe = replace(
         recipe,
         privacy=replace(
-            recipe.privacy, target_epsilon=options.epsilon, noise_multiplier=None, insecure_seed=None
+            recipe.privacy,
+            target_epsilon=options.epsilon,
+            noise_multiplier=None,
+            insecure_seed=None,
         ),
     )
     torch.set_num_threads(recipe.train.threads)

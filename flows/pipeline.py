@@ -9,7 +9,7 @@ from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
-from tasks.stages import nothing_left_running, read_stages, run_stage
+from tasks.machine.stages import nothing_left_running, read_stages, run_stage
 
 ROOT = Path(__file__).resolve().parent.parent
 

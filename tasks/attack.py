@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 
 from rnn.config import PrivacySpent
 from tasks import artifacts, stats
+from tasks.evidence.scoring import losses_of, model_logits
 from tasks.params import UserError, command, validate
 from tasks.recipe import AttackConfig
-from tasks.scoring import losses_of, model_logits
 
 Array = NDArray[np.float64]
 

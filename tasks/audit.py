@@ -22,7 +22,7 @@ from fairlearn.metrics import (
 from numpy.typing import NDArray
 
 from tasks import artifacts, stats
-from tasks.audited import (
+from tasks.evidence.audited import (
     LEVEL_OF,
     Audited,
     audited,
@@ -32,10 +32,10 @@ from tasks.audited import (
     levels_of,
     reference_of,
 )
-from tasks.groups import Comparison, extremes, smallest_ratio, to_reference
+from tasks.evidence.groups import Comparison, extremes, smallest_ratio, to_reference
+from tasks.evidence.suppress import UNKNOWN, Groups, find_groups, reasons
 from tasks.params import UserError, command
 from tasks.recipe import AuditConfig, TargetPlan
-from tasks.suppress import UNKNOWN, Groups, find_groups, reasons
 
 Table = dict[str, Any]
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import polars as pl
 
-from tasks.guess import FEW, Guess, guess, snake
 from tasks.params import UserError, command
 from tasks.recipe import PathSource
-from tasks.sources import format_of, reading
+from tasks.table.guess import FEW, Guess, guess, snake
+from tasks.table.sources import format_of, reading
 
 _SAMPLE = 10_000
 _OPEN = "bounds: [FILL, FILL]"

@@ -11,8 +11,8 @@ from rnn.config import InputShape, TrainConfig
 from rnn.fit import Fit, Mechanism
 from rnn.model import build
 from rnn.privacy.noise import Keystream
-from tasks.encode import input_shape
 from tasks.recipe import Recipe, TrainPlan
+from tasks.table.encode import input_shape
 
 # Steps a sequence that a time estimate assumes where the layout does not say.
 _GUESSED_LENGTH = 32
@@ -46,14 +46,17 @@ def estimate_minutes(recipe: Recipe, plan: TrainPlan) -> float:
     length = len(layout.steps) if layout.layout == "wide" else _GUESSED_LENGTH
     sample = _invented(shape, plan.train, length)
     torch.set_num_threads(plan.train.threads)
-    clip = recipe.privacy.max_grad_norm
+    mechanism = None
+    if plan.privacy is not None:
+        noise = plan.noise_multiplier
+        mechanism = Mechanism.of(plan.privacy, sample_rate=1.0, noise_multiplier=noise)
     fit = Fit(
         build(plan.model, shape, plan.train.seed),
         sample,
         np.arange(len(sample)),
         plan.train,
         sample_rate=1.0,
-        mechanism=Mechanism(1.0, plan.noise_multiplier, clip) if plan.privacy else None,
+        mechanism=mechanism,
         keystream=Keystream.from_seed(0),
     )
     fit.step()

@@ -26,8 +26,14 @@ from tasks.artifacts import (
     replacing,
     write_json,
 )
-from tasks.attributions import UNITS, Attributions, explained_words, in_target_units, summarise
-from tasks.local import choose, describe
+from tasks.evidence.attributions import (
+    UNITS,
+    Attributions,
+    explained_words,
+    in_target_units,
+    summarise,
+)
+from tasks.evidence.local import choose, describe
 from tasks.params import UserError, command
 from tasks.recipe import DataConfig, ExplainConfig, TargetPlan
 

@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from tasks import artifacts, downloads, sources
+from tasks import artifacts
 from tasks.params import UserError, as_json, command
 from tasks.recipe import PathSource, SourceFile, SourcePlan
+from tasks.table import downloads, sources
 
 
 def fetch(plan: SourcePlan, raw: Path) -> tuple[SourceFile, ...]:

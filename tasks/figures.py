@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from matplotlib.axes import Axes
 
-from tasks.svg import ACCENT, BAD, INK, MUTED, PAPER, SECOND, draw, plain
+from tasks.pages.svg import ACCENT, BAD, INK, MUTED, PAPER, SECOND, draw, plain
 
 _SERIES = (ACCENT, SECOND, MUTED, BAD)
 _DASHES = ("-", "--", ":", "-.")

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from rnn.privacy.accounting import ACCOUNTANT, accountant_version, epsilon_spent, noise_for
+from rnn.privacy.effective import count_noise, gradient_noise
 from tasks.artifacts import folder, read_json, replacing, write_json
 from tasks.params import UserError, as_json, command, load_recipe, validate
 from tasks.recipe import Recipe, RegisterPlan, SourcePlan, TargetPlan, TrainPlan
-from tasks.sources import resolve
-from tasks.split import cutoff
+from tasks.table.sources import resolve
+from tasks.table.split import cutoff
 
 
 def _known(recipe: Recipe, before: dict[str, Any] | None) -> TrainPlan | None:
@@ -61,6 +62,13 @@ def private_plan(recipe: Recipe, before: dict[str, Any] | None = None) -> TrainP
             f"privacy.noise_multiplier = {noise:g} over train.steps = {train.steps} promises "
             "nothing: its epsilon is beyond 70; allowed is more noise or fewer steps"
         )
+    if privacy.clipping == "adaptive":
+        batch = train.expected_batch_size
+        count = count_noise(privacy.adaptive, noise_multiplier=noise, expected_batch_size=batch)
+        try:
+            gradient_noise(noise, count)
+        except ValueError as error:
+            raise UserError(f"privacy.adaptive.count_noise: {error}") from None
     return TrainPlan(
         model=recipe.model,
         train=train,

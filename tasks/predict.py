@@ -10,12 +10,12 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tasks import artifacts, stats
-from tasks.baseline import fit_baseline
-from tasks.calibration import GRID, calibration_bins
-from tasks.metrics import Array, Figures, Predictions, compare, measure
+from tasks.evidence.baseline import fit_baseline
+from tasks.evidence.calibration import GRID, calibration_bins
+from tasks.evidence.metrics import Array, Figures, Predictions, compare, measure
+from tasks.evidence.scoring import losses_of, losses_of_scores, model_logits, scores_of
 from tasks.params import UserError, command
 from tasks.recipe import Decision, PredictConfig, Target, TargetPlan
-from tasks.scoring import losses_of, losses_of_scores, model_logits, scores_of
 
 
 def event_favoured(target: Target, decision: Decision) -> bool:

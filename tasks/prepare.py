@@ -19,14 +19,15 @@ from typing import Any
 
 import polars as pl
 
-from tasks import artifacts, sources
-from tasks.arrays import ArraysWriter, People
-from tasks.cells import ROW, RowError, column, numbers, times
+from tasks import artifacts
 from tasks.params import UserError, command, validate
-from tasks.people import columns, event_persons, person_columns
 from tasks.recipe import DataConfig, LongLayout, PathSource, SourceFile
-from tasks.scatter import scatter
-from tasks.split import cutoff
+from tasks.table import sources
+from tasks.table.arrays import ArraysWriter, People
+from tasks.table.cells import ROW, RowError, column, numbers, times
+from tasks.table.people import columns, event_persons, person_columns
+from tasks.table.scatter import scatter
+from tasks.table.split import cutoff
 
 # Rows in memory at once; neither changes a byte of the arrays but for the order of people in
 # `long`, which follows the parts.

@@ -368,7 +368,6 @@ class AttackConfig:
 
     false_positive_rates: tuple[Annotated[float, Gt(0), Lt(1)], ...] = (0.001, 0.01, 0.1)
     confidence: Annotated[float, Gt(0.5), Lt(1)] = 0.95
-    bootstraps: Annotated[int, Ge(100), Le(100_000)] = 1000
     seed: Annotated[int, Ge(0)] = 0
 
 

@@ -32,14 +32,16 @@ TASKS = Path(__file__).resolve().parent
 SERVED_MODULES = (
     "__init__",
     "artifacts",
-    "cells",
-    "channels",
-    "encode",
-    "labels",
+    "evidence/__init__",
+    "evidence/scoring",
     "params",
-    "people",
     "recipe",
-    "scoring",
+    "table/__init__",
+    "table/cells",
+    "table/channels",
+    "table/encode",
+    "table/labels",
+    "table/people",
 )
 SERVED_PACKAGES = (
     "annotated-types",
@@ -260,9 +262,10 @@ def code_folders(target: Path) -> list[Path]:
     """Copy the modules that the served model imports."""
     ignored = shutil.ignore_patterns("__pycache__")
     shutil.copytree(TASKS.parent / "rnn", target / "rnn", ignore=ignored)
-    (target / "tasks").mkdir()
     for name in SERVED_MODULES:
-        shutil.copy(TASKS / f"{name}.py", target / "tasks")
+        place = target / "tasks" / f"{name}.py"
+        place.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(TASKS / f"{name}.py", place)
     return [target / "rnn", target / "tasks"]
 
 

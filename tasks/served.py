@@ -14,10 +14,10 @@ from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from rnn.batch import PreparedSequences
 from tasks.artifacts import read_json, read_model
-from tasks.encode import Encoded, encode, unscale
+from tasks.evidence.scoring import model_logits, scores_of
 from tasks.params import validate
 from tasks.recipe import DataConfig
-from tasks.scoring import model_logits, scores_of
+from tasks.table.encode import Encoded, encode, unscale
 
 
 def to_polars(rows: pd.DataFrame) -> pl.DataFrame:

@@ -38,23 +38,31 @@ def make_fit(plan: TrainPlan, prepared: Prepared) -> Fit:
     Args:
         plan: with `privacy`, or without it for the twin.
         prepared: arrays of all people; those of split "train" are trained on.
+
+    Raises:
+        UserError: the bounds of privacy.layer_max_grad_norms do not fit the model.
     """
     rows = prepared.rows("train")
     mechanism = None
     keystream = Keystream.from_seed(plan.train.seed)
     if plan.privacy is not None:
-        mechanism = Mechanism(plan.sample_rate, plan.noise_multiplier, plan.privacy.max_grad_norm)
+        mechanism = Mechanism.of(
+            plan.privacy, sample_rate=plan.sample_rate, noise_multiplier=plan.noise_multiplier
+        )
         seed = plan.privacy.insecure_seed
         keystream = Keystream.from_system() if seed is None else Keystream.from_seed(seed)
-    return Fit(
-        build(plan.model, prepared.shape, plan.train.seed),
-        prepared.sequences,
-        rows,
-        plan.train,
-        sample_rate=plan.sample_rate,
-        mechanism=mechanism,
-        keystream=keystream,
-    )
+    try:
+        return Fit(
+            build(plan.model, prepared.shape, plan.train.seed),
+            prepared.sequences,
+            rows,
+            plan.train,
+            sample_rate=plan.sample_rate,
+            mechanism=mechanism,
+            keystream=keystream,
+        )
+    except ValueError as error:
+        raise UserError(f"privacy: {error}") from None
 
 
 def spent(plan: TrainPlan, steps: int, noise_source: str) -> PrivacySpent:

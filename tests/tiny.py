@@ -43,7 +43,6 @@ RECIPE = {
     "privacy": {"population": 360, "delta": 1.0e-4, "noise_multiplier": 2.0},
     "predict": {"bootstraps": 100},
     "audit": {"bootstraps": 100},
-    "attack": {"bootstraps": 100},
     "explain": {"people": 40, "n_steps": 4, "local_people": 1},
     "gate": {"max_epsilon": 8, "min_auc": 0.55, "min_group_ratio": None},
     "report": {"title": "A tiny recipe"},

@@ -14,11 +14,11 @@ from sklearn.metrics import roc_auc_score
 
 from tasks import artifacts, predict
 from tasks import audit as stage
-from tasks.audited import Audited, audited
-from tasks.groups import Comparison, rate_counts, smallest_ratio
+from tasks.evidence.audited import Audited, audited
+from tasks.evidence.groups import Comparison, rate_counts, smallest_ratio
+from tasks.evidence.suppress import find_groups
 from tasks.params import UserError
 from tasks.recipe import AuditConfig, Decision, TargetPlan
-from tasks.suppress import find_groups
 from tests.heldout import RECIPE, TARGETS, write_tree
 
 PLAN = AuditConfig(bootstraps=100)

@@ -8,9 +8,9 @@ import pytest
 import yaml
 
 from tasks.draft import draft, main, read_sample
-from tasks.guess import guess
 from tasks.params import UserError, load_recipe, validate
 from tasks.recipe import Recipe
+from tasks.table.guess import guess
 
 
 @pytest.fixture(autouse=True)

@@ -14,8 +14,14 @@ from rnn.config import InputShape, ModelConfig
 from rnn.model import SequenceModel, build
 from tasks import explain as stage
 from tasks.artifacts import Prepared
-from tasks.attributions import Attributions, by_features, mean_interval, step_labels, summarise
-from tasks.local import choose
+from tasks.evidence.attributions import (
+    Attributions,
+    by_features,
+    mean_interval,
+    step_labels,
+    summarise,
+)
+from tasks.evidence.local import choose
 from tasks.params import UserError, validate
 from tasks.recipe import DataConfig, ExplainConfig, Target, TargetPlan
 
@@ -240,7 +246,7 @@ DATA = {
 
 def wide() -> tuple[Prepared, DataConfig]:
     """Two people in the recipe's layout, encoded by the pipeline's own code."""
-    from tasks.encode import encode, schema
+    from tasks.table.encode import encode, schema
 
     data = validate(DataConfig, DATA, "data")
     frame = pl.DataFrame(

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from tasks import artifacts, downloads, fetch
+from tasks import artifacts, fetch
 from tasks.params import UserError
 from tasks.recipe import PathSource, PypiSource, Source, SourceFile, SourcePlan, UrlSource
+from tasks.table import downloads
 
 CONTENT = b"a,b\n1,2\n"
 MEMBER = "toy/data/t.csv"

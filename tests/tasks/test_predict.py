@@ -11,10 +11,11 @@ import torch
 from sklearn.metrics import log_loss, r2_score, roc_auc_score
 
 from rnn.model import probabilities
-from tasks import artifacts, metrics, predict
+from tasks import artifacts, predict
+from tasks.evidence import metrics
+from tasks.evidence.scoring import losses_of_scores, model_logits
 from tasks.params import UserError
 from tasks.recipe import Decision, PredictConfig
-from tasks.scoring import losses_of_scores, model_logits
 from tests.heldout import RECIPE, TARGETS, write_tree
 
 PLAN = PredictConfig(bootstraps=200)

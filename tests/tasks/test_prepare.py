@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 
 from tasks import artifacts, prepare
-from tasks.arrays import GrowingArray
 from tasks.params import UserError, as_json, validate
 from tasks.recipe import DataConfig
-from tasks.scatter import scatter, stable_hash
-from tasks.sources import resolve
-from tasks.split import shares
+from tasks.table.arrays import GrowingArray
+from tasks.table.scatter import scatter, stable_hash
+from tasks.table.sources import resolve
+from tasks.table.split import shares
 
 PEOPLE = 60
 

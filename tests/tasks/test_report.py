@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from tasks import artifacts, report
-from tasks.claims import claims, privacy_words
-from tasks.exhibits import spread
-from tasks.pages import TEMPLATES, interval, markdown
+from tasks.pages.claims import claims, privacy_words
+from tasks.pages.exhibits import spread
+from tasks.pages.html import TEMPLATES, interval, markdown
 from tasks.params import UserError
 from tasks.recipe import ReportConfig
 

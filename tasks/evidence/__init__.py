@@ -1,0 +1,1 @@
+"""What stages compute evidence with: figures, groups, suppression, attributions."""

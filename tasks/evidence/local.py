@@ -1,0 +1,198 @@
+"""A few people by rule, with their real values: internal, and under no name."""
+
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tasks.artifacts import Prepared
+from tasks.evidence.attributions import Attributions, Floats
+from tasks.recipe import DataConfig, TargetPlan
+from tasks.table.channels import unscale
+
+# 0 is padding and 1 stands for every character outside the alphabet.
+FIRST_CHARACTER_ID = 2
+
+
+def _class_scores(predictions: pl.DataFrame) -> Floats:
+    """float [people, C] of a multiclass model."""
+    names = [name for name in predictions.columns if name.startswith("score_")]
+    names.sort(key=lambda name: int(name.removeprefix("score_")))
+    return predictions.select(names).to_numpy().astype(np.float64)
+
+
+def _orders(predictions: pl.DataFrame, kind: str) -> dict[str, NDArray[np.int64]]:
+    """For each rule, positions of people, the best example first."""
+    truth = predictions["y_true"].to_numpy()
+    if kind == "regression":
+        score = predictions["y_score"].to_numpy()
+        error = np.abs(score - truth)
+        return {
+            "nearest prediction": np.argsort(error, kind="stable"),
+            "farthest prediction": np.argsort(-error, kind="stable"),
+            "nearest to the middle prediction": np.argsort(
+                np.abs(score - np.median(score)), kind="stable"
+            ),
+        }
+    decided = predictions["y_pred"].to_numpy()
+    if kind == "binary":
+        score = predictions["y_score"].to_numpy()
+        predicted, rest = score[decided == 1], score[decided == 0]
+        edge = (predicted.min(initial=1.0) + rest.max(initial=0.0)) / 2
+        # The two people beside the threshold are equally near: rounding must not choose.
+        sure = np.abs(score - edge).round(12)
+        close = "nearest to the threshold"
+    else:
+        scores = np.sort(_class_scores(predictions), axis=1)
+        sure = scores[:, -1] - scores[:, -2]
+        close = "nearest to another class"
+    order = np.argsort(-sure, kind="stable")
+    right = (truth == decided)[order]
+    return {
+        "most confident and right": order[right],
+        "most confident and wrong": order[~right],
+        close: np.argsort(sure, kind="stable"),
+    }
+
+
+def choose(predictions: pl.DataFrame, kind: str, count: int) -> list[tuple[str, dict[str, Any]]]:
+    """Return distinct people, the rules taking turns.
+
+    Args:
+        predictions: one row a held-out person.
+        kind: binary, multiclass or regression.
+        count: how many at most.
+
+    Returns:
+        Rule and row of predictions of each.
+    """
+    queues = {rule: list(order) for rule, order in _orders(predictions, kind).items()}
+    chosen: dict[int, str] = {}
+    while len(chosen) < min(count, len(predictions)):
+        for rule, queue in queues.items():
+            while queue and int(queue[0]) in chosen:
+                queue.pop(0)
+            if queue and len(chosen) < count:
+                chosen[int(queue.pop(0))] = rule
+    return [(rule, predictions.row(at, named=True)) for at, rule in chosen.items()]
+
+
+def _shown(value: float) -> str:
+    """A number as a person reads it; what float32 cannot tell from zero is zero."""
+    if abs(value) < 1e-6:
+        return "0"
+    return (f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.4g}").replace("-", "−")
+
+
+def _value(
+    config: DataConfig, kind: str, name: str, channels: list[dict[str, Any]], numbers: Floats
+) -> str:
+    """One feature's value in the user's units, from its channels."""
+    categories = [c["value"] for c in channels]
+    if categories[0] is not None:
+        set_ = [str(c) for c, x in zip(categories, numbers, strict=True) if x > 0.5]
+        return set_[0] if set_ else "other"
+    features = config.static if kind == "static" else config.sequence.features  # type: ignore[union-attr]
+    feature = next(f for f in features if f.name == name and f.bounds is not None)
+    assert feature.bounds is not None
+    return _shown(float(unscale(numbers[:1], feature.bounds, feature.transform)[0]))
+
+
+def _features(
+    config: DataConfig,
+    kind: str,
+    channels: list[dict[str, Any]],
+    values: Floats,
+    missing: NDArray[np.uint8] | None,
+    shares: Floats,
+) -> list[dict[str, Any]]:
+    """Each feature's values and attributions over T steps; values float [T, D]."""
+    rows = []
+    for name in dict.fromkeys(c["feature"] for c in channels):
+        own = [i for i, c in enumerate(channels) if c["feature"] == name]
+        mine = [channels[i] for i in own]
+        # Indicators of missing values stand after the channels, in the same order.
+        also = [i + len(channels) for i in own if i + len(channels) < shares.shape[1]]
+        words = [
+            "missing" if missing is not None and missing[t, own].any()
+            else _value(config, kind, name, mine, values[t, own])
+            for t in range(len(values))
+        ]  # fmt: skip
+        rows.append(
+            {
+                "feature": name,
+                "unit": mine[0].get("unit") or "",
+                "values": words,
+                "attributions": [float(x) for x in shares[:, own + also].sum(1)],
+            }
+        )
+    return rows
+
+
+def _characters(
+    prepared: Prepared, tokens: NDArray[np.generic], shares: Floats
+) -> list[dict[str, Any]]:
+    """Each character with its attribution; one outside the alphabet is shown as a box."""
+    vocabulary = prepared.schema["input"]["vocabulary"]
+    return [
+        {
+            "text": vocabulary[token] if token >= FIRST_CHARACTER_ID else "□",
+            "attribution": float(share),
+        }
+        for token, share in zip(map(int, tokens), shares, strict=True)
+    ]
+
+
+def describe(
+    prepared: Prepared,
+    person: dict[str, Any],
+    found: Attributions,
+    data: DataConfig,
+    target: TargetPlan,
+) -> dict[str, Any]:
+    """Return one person's explanation in the user's own words and units.
+
+    Args:
+        prepared: the data.
+        person: the row of predictions.
+        found: the person's attributions.
+        data: bounds and transforms.
+        target: names of classes.
+    """
+    row = person["row"]
+    arrays, schema = prepared.sequences, prepared.schema
+    start, end = int(arrays.offsets[row]), int(arrays.offsets[row + 1])
+    values = np.asarray(arrays.sequences[start:end])
+    shares = found.inputs[0, : end - start]
+    entry: dict[str, Any] = {
+        **_outcome(person, target),
+        "output": float(found.outputs[0]),
+        "baseline_output": float(found.baseline_outputs[0]),
+        "completeness_error": float(found.completeness_errors()[0]),
+        "steps": list(schema["steps"]) or [str(t - (end - start) + 1) for t in range(end - start)],
+        "static": [],
+    }
+    if schema["static"]:
+        fixed = np.asarray(arrays.static[row], dtype=np.float64)[None]
+        entry["static"] = _features(data, "static", schema["static"], fixed, None, found.static)
+    if arrays.is_tokens:
+        return {**entry, "steps": [], "characters": _characters(prepared, values, shares)}
+    missing = None if arrays.missing is None else np.asarray(arrays.missing[start:end])
+    numbers = values.astype(np.float64)
+    features = _features(data, "sequence", schema["channels"], numbers, missing, shares)
+    return {**entry, "features": features}
+
+
+def _outcome(person: dict[str, Any], target: TargetPlan) -> dict[str, Any]:
+    """What happened and what was predicted, in the target's names."""
+    if target.target.kind == "regression":
+        return {"outcome": _shown(person["y_true"]), "predicted": _shown(person["y_score"])}
+    names = target.target.names or tuple(str(c) for c in target.target.classes)
+    predicted = int(person["y_pred"])
+    score = person["y_score"] if target.target.kind == "binary" else person[f"score_{predicted}"]
+    return {
+        "outcome": names[int(person["y_true"])],
+        "predicted": names[predicted],
+        "score": float(score),
+    }

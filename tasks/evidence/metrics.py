@@ -1,0 +1,130 @@
+"""Figures of held-out predictions, each with an interval, and paired differences.
+
+n held-out people, C classes.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tasks import stats
+from tasks.evidence.calibration import bootstrap, calibration_line, expected_calibration_error
+from tasks.recipe import PredictConfig
+
+Array = NDArray[np.float64]
+Figures = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What one model says of the held-out people.
+
+    Attributes:
+        scores: binary P(event) [n]; multiclass [n, C]; regression in the target's units [n].
+        predicted: int64 [n] classes, or the scores themselves for regression.
+        losses: float64 [n], as training counts them.
+        threshold: event is predicted from here on; None unless binary.
+    """
+
+    scores: Array
+    predicted: NDArray[np.generic]
+    losses: Array
+    threshold: float | None
+
+
+def measure(truth: NDArray[np.generic], made: Predictions, plan: PredictConfig) -> Figures:
+    """Return a model's figures on held-out people, each with an interval.
+
+    Args:
+        truth: int64 [n] classes, or float64 [n] in the target's units.
+        made: its predictions.
+        plan: confidence, resamples and seed.
+    """
+    loss = stats.mean(made.losses, plan.confidence)
+    if made.threshold is not None:
+        figures = _binary(truth, made, plan)
+    elif made.scores.ndim == 2:
+        figures = _multiclass(truth.astype(np.int64), made, plan)
+        figures["perplexity"] = loss.apply(np.exp)
+    else:
+        figures = _regression(np.asarray(truth, dtype=np.float64), made, plan)
+    return {name: figure.as_dict() for name, figure in {"loss": loss, **figures}.items()}
+
+
+def _accuracy(truth: NDArray[np.generic], made: Predictions, plan: PredictConfig) -> stats.Interval:
+    """Share of people predicted rightly."""
+    return stats.wilson(int((made.predicted == truth).sum()), len(truth), plan.confidence)
+
+
+def _binary(truth: NDArray[np.generic], made: Predictions, plan: PredictConfig) -> Figures:
+    """Figures of a probability of the event."""
+    event = truth == 1
+    slope, intercept = calibration_line(event, made.scores, plan.confidence)
+    return {
+        "accuracy": _accuracy(truth, made, plan),
+        "auc": stats.auc(event, made.scores, plan.confidence),
+        "ece": _ece(event, made.scores, plan),
+        "calibration_slope": slope,
+        "calibration_intercept": intercept,
+    }
+
+
+def _multiclass(truth: NDArray[np.int64], made: Predictions, plan: PredictConfig) -> Figures:
+    """Figures of probabilities of classes; calibration is that of the likeliest class."""
+    right = made.predicted == truth
+    return {
+        "accuracy": _accuracy(truth, made, plan),
+        "auc": stats.macro_auc(truth, made.scores, plan.confidence),
+        "ece": _ece(right, made.scores.max(1), plan),
+    }
+
+
+def _ece(event: NDArray[np.bool_], scores: Array, plan: PredictConfig) -> stats.Interval:
+    """Expected calibration error by the plan's settings."""
+    return expected_calibration_error(
+        event,
+        scores,
+        resamples=plan.bootstraps,
+        seed=plan.seed,
+        confidence=plan.confidence,
+    )
+
+
+def _regression(truth: Array, made: Predictions, plan: PredictConfig) -> Figures:
+    """Figures of a number, in the target's units."""
+    error = made.scores - truth
+    # R2 from sums alone: count, truth, its square, squared error; centred for precision.
+    centred = truth - truth.mean() if len(truth) else truth
+    sums = np.column_stack([np.ones(len(truth)), centred, centred**2, error**2])
+
+    def r2(s: Array) -> Array:
+        return 1 - s[:, 3] / (s[:, 2] - s[:, 1] ** 2 / s[:, 0])
+
+    squared = stats.mean(error**2, plan.confidence).clip(0.0, np.inf)
+    return {
+        "mae": stats.mean(np.abs(error), plan.confidence),
+        "rmse": squared.apply(np.sqrt),
+        "r2": bootstrap(sums, r2, plan.bootstraps, plan.seed, plan.confidence),
+    }
+
+
+def compare(
+    truth: NDArray[np.generic], a: Predictions, b: Predictions, plan: PredictConfig
+) -> Figures:
+    """Return differences of two models, first minus second, paired on the same people."""
+    figures = {"loss": stats.mean(a.losses - b.losses, plan.confidence)}
+    if a.threshold is None and a.scores.ndim == 1:
+        actual = np.asarray(truth, dtype=np.float64)
+        gap = np.abs(a.scores - actual) - np.abs(b.scores - actual)
+        figures["mae"] = stats.mean(gap, plan.confidence)
+        return {name: figure.as_dict() for name, figure in figures.items()}
+    right = (a.predicted == truth).astype(float) - (b.predicted == truth)
+    figures["accuracy"] = stats.mean(right, plan.confidence)
+    if a.scores.ndim == 1:
+        figures["auc"] = stats.auc_difference(truth == 1, a.scores, b.scores, plan.confidence)
+    else:
+        classes = truth.astype(np.int64)
+        figures["auc"] = stats.macro_auc_difference(classes, a.scores, b.scores, plan.confidence)
+    return {name: figure.as_dict() for name, figure in figures.items()}

@@ -1,0 +1,1 @@
+"""What runs the stages: the environment, child processes, the DAG, the servers."""

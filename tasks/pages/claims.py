@@ -1,0 +1,124 @@
+"""The four claims of a report and the account of privacy behind the first."""
+
+import math
+from typing import Any
+
+from rnn.config import PrivacySpent
+from tasks.figures import most_found
+from tasks.pages.html import number, percent, power
+
+Json = dict[str, Any]
+
+COMPLETENESS_BAR = 0.001
+
+
+def _worst(verdicts: list[str]) -> str:
+    """Fail before inconclusive before pass."""
+    return next((v for v in ("fail", "inconclusive", "pass") if v in verdicts), "not judged")
+
+
+def _checked(decision: Json, *names: str) -> str:
+    """The worst verdict of some checks of the gate."""
+    return _worst([c["verdict"] for c in decision["checks"] if c["name"] in names])
+
+
+def privacy_words(spent: PrivacySpent) -> str:
+    """Say what the promise means to somebody who never heard of epsilon."""
+    found = percent(most_found(0.01, spent.epsilon, spent.delta))
+    who = "person's data were" if spent.unit == "person" else "record was"
+    return (
+        f"Whoever sees the released model, and knows everybody else's data, cannot tell well "
+        f"whether any one {who} used in training: an attacker who wrongly accuses 1 in 100 that "
+        f"were not used finds at most {found} of those that were. This is epsilon "
+        f"{number(spent.epsilon, 2)} at delta "
+        f"{power(format(spent.delta, 'g'))}."
+    )
+
+
+def claims(found: Json) -> list[Json]:
+    """Return the four claims: verdict, figure, range, words, and where to read on."""
+    spent, decision, audit = found["spent"], found["decision"], found["audit"]
+    attack, p95 = found["attack"], found["attributions"]["completeness"]["p95"]
+    complete = "inconclusive" if p95 is None else "pass" if p95 <= COMPLETENESS_BAR else "fail"
+    return [
+        {
+            "name": "Privacy",
+            "verdict": _checked(decision, "epsilon", "noise"),
+            "value": f"ε {number(spent.epsilon, 2)}",
+            "range": f"upper bound at δ = {power(format(spent.delta, 'g'))}, per {spent.unit}",
+            "words": f"Accusing 1 in 100 wrongly, an attacker finds at most "
+            f"{percent(most_found(0.01, spent.epsilon, spent.delta))} of those in the data.",
+            "section": "privacy",
+            "link": "How privacy is kept",
+        },
+        {
+            "name": "Attack",
+            "verdict": attack_verdict(attack),
+            "value": attack["verdict"].capitalize(),
+            "range": f"with a claim of ε {number(attack['claim'], 2)}",
+            "words": "Membership inference on the released model. Its figures are in the "
+            "internal report.",
+            "section": "attack",
+            "link": "What was tried",
+        },
+        _fairness_claim(audit.get("gate"), decision),
+        {
+            "name": "Attribution",
+            "verdict": complete,
+            "value": number(p95, 4),
+            "range": f"95th percentile of relative error, bar {COMPLETENESS_BAR:g}",
+            "words": "Attributions add up to the change of the output that they explain.",
+            "section": "attribution",
+            "link": "What the model listens to",
+        },
+    ]
+
+
+def attack_verdict(attack: Json) -> str:
+    """The verdict word of an attack's result."""
+    return {"consistent": "pass", "violated": "fail"}.get(attack["verdict"], "inconclusive")
+
+
+def _fairness_claim(gate: Json | None, decision: Json) -> Json:
+    """The smallest impact ratio with its interval and the bar, where groups are compared."""
+    bars = [c["bar"] for c in decision["checks"] if c["name"] == "group_ratio"]
+    claim = {
+        "name": "Fairness",
+        "verdict": _checked(decision, "group_ratio"),
+        "section": "fairness",
+        "link": "All groups",
+    }
+    if not gate:
+        words = "The audit compares no favourable rates; it reports figures by group."
+        return {**claim, "value": "no ratio", "range": "nothing compared", "words": words}
+    ratio = gate["impact_ratio"]
+    near = [e for e in (ratio["low"], ratio["high"]) for bar in bars if abs(e - bar) < 5e-4]
+    # More digits where three would hide on which side of the bar an end lies.
+    digits = 5 if near else 3
+    ends = f"{number(ratio['low'], digits)} to {number(ratio['high'], digits)}"
+    return {
+        **claim,
+        "value": number(ratio["value"]),
+        "range": f"{ends}, " + (f"bar {bars[0]:g}" if bars else "no bar set"),
+        "words": f"Smallest ratio of favourable rates: {gate['feature']} {gate['group']} over "
+        f"{gate['reference']}.",
+    }
+
+
+def account(spent: PrivacySpent) -> list[tuple[str, str]]:
+    """Return the ledger of the training run in names and values."""
+    return [
+        ("Unit", spent.unit),
+        ("Neighbouring data sets", spent.adjacency),
+        ("Sampling", spent.sampling),
+        ("N, a public constant", number(spent.population)),
+        ("Sample rate", f"{spent.sample_rate:.6g}"),
+        ("Steps", number(spent.steps)),
+        ("Noise multiplier", f"{spent.noise_multiplier:.6g}"),
+        ("Bound on one gradient", f"{spent.max_grad_norm:g}"),
+        ("Epsilon", f"{spent.epsilon:.6g}"),
+        ("Delta", power(f"{spent.delta:g}")),
+        ("Odds of membership change at most by", f"a factor of {math.exp(spent.epsilon):.1f}"),
+        ("Accountant", f"{spent.accountant} ({spent.accountant_version})"),
+        ("Noise from", spent.noise_source),
+    ]

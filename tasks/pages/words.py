@@ -1,0 +1,121 @@
+"""What a recipe says, in words and tables that a reader needs no code for."""
+
+from typing import Any
+
+from tasks.pages.exhibits import Table
+
+Json = dict[str, Any]
+
+
+def verdict_words(decision: Json) -> str:
+    """Return one sentence about the verdict over all checks."""
+    missed = {
+        verdict: ", ".join(
+            c["name"].replace("_", " ") for c in decision["checks"] if c["verdict"] == verdict
+        )
+        for verdict in ("fail", "inconclusive")
+    }
+    if decision["verdict"] == "pass":
+        return "Every bar that was set before training is met."
+    if decision["verdict"] == "fail":
+        return f"A bar that was set before training is missed: {missed['fail']}."
+    return f"No bar is missed, but the data cannot settle: {missed['inconclusive']}."
+
+
+def settings(summary: Json) -> Json:
+    """Return the recipe's settings for publication.
+
+    The key of the split stays out: with it, whoever knows a person's id could tell on which side
+    the person was, which is what the model's privacy hides.
+    """
+    data = dict(summary["data"])
+    data["split"] = {k: v for k, v in data["split"].items() if k != "salt"}
+    return _without_empty({**summary["settings"], "data": data})
+
+
+def _without_empty(value: Any) -> Any:
+    """Settings that were not used say nothing."""
+    if isinstance(value, dict):
+        kept = {k: _without_empty(v) for k, v in value.items()}
+        return {k: v for k, v in kept.items() if v not in (None, "", [], {}, ())}
+    if isinstance(value, list | tuple):
+        return [_without_empty(v) for v in value]
+    return value
+
+
+def _range(feature: Json) -> str:
+    """Bounds or declared values of a feature."""
+    if feature.get("bounds"):
+        low, high = feature["bounds"]
+        return f"{low:,.10g} to {high:,.10g}, {feature['transform'].replace('_', ' ')}"
+    return "one of " + ", ".join(map(str, feature["values"]))
+
+
+def _features(data: Json) -> Table:
+    """What the model reads."""
+    sequence = data["sequence"]
+    if sequence["layout"] == "text":
+        rows = [("characters", "sequence", "", f"alphabet {sequence['alphabet']!r}")]
+    else:
+        rows = [
+            (f["name"], "sequence", f.get("unit") or "", _range(f)) for f in sequence["features"]
+        ]
+    rows += [(f["name"], "static", f.get("unit") or "", _range(f)) for f in data["static"]]
+    fed = [s["name"] for s in data["sensitive"] if s.get("feed")]
+    rows += [(name, "static, sensitive", "", "its groups") for name in fed]
+    return Table(("Feature", "Kind", "Unit", "Public bounds or values"), tuple(rows))
+
+
+def _layout(sequence: Json) -> str:
+    """How a person's sequence stands in the table."""
+    if sequence["layout"] == "wide":
+        steps = sequence["steps"]
+        return f"One row a person, {len(steps)} steps: {steps[0]} to {steps[-1]}."
+    if sequence["layout"] == "long":
+        return f"One row an event; the latest {sequence['max_length']} of each person are read."
+    return f"Text, read character by character, at most {sequence['max_length']}."
+
+
+def _split(split: Json) -> str:
+    """Who is held out."""
+    if split.get("as_of"):
+        return f"People dated from {split['as_of']['date']} on are held out."
+    if split.get("column"):
+        return f"As the column {split['column']} says."
+    return (
+        f"A keyed hash of each person's id alone sends {100 * split['train']:.3g} % to training; "
+        "nobody's side depends on anybody else."
+    )
+
+
+def data_words(data: Json, settings: Json) -> Json:
+    """Return layout, target, decision, split and features of a recipe in words.
+
+    Args:
+        data: the recipe's data block, without source.
+        settings: its other blocks.
+    """
+    target = data["target"]
+    names = target["names"] or [str(c) for c in target["classes"]]
+    scale = f"from {target['bounds'][0]:g} to {target['bounds'][1]:g}" if target["bounds"] else ""
+    sensitive = [
+        s["name"] + (" (fed to the model)" if s["feed"] else "") for s in data["sensitive"]
+    ]
+    return {
+        "layout": _layout(data["sequence"]),
+        "target": f"{target['column']}, {target['kind']}: {', '.join(names) or scale}",
+        "decision": _decision(data.get("decision"), target, names),
+        "split": _split(data["split"]),
+        "sensitive": ", ".join(sensitive) or "none",
+        "features": _features(data),
+    }
+
+
+def _decision(decision: Json | None, target: Json, names: list[str]) -> str:
+    """What is favourable, and how a score becomes a decision."""
+    if decision is None:
+        return ""
+    name = names[target["classes"].index(decision["favourable"])]
+    if decision["threshold"] is not None:
+        return f"{name}; the other from a probability of {decision['threshold']:g} on"
+    return f"{name}, for {100 * decision['approval_rate']:.3g} % of people"
