@@ -129,6 +129,21 @@ def expected_calibration_error(
     return Interval(value, max(0.0, value - reach), min(1.0, value + reach))
 
 
+def _shortened(design: Array, outcome: Array, beta: Array, change: Array) -> Array:
+    """Newton's step, halved until it does not lower the likelihood."""
+
+    def likelihood(at: Array) -> float:
+        line = design @ at
+        return float((outcome * line - np.logaddexp(0, line)).sum())
+
+    now = likelihood(beta)
+    for _ in range(30):
+        if likelihood(beta + change) >= now - 1e-9 * abs(now):
+            break
+        change = change / 2
+    return change
+
+
 def calibration_line(
     events: ArrayLike, scores: ArrayLike, confidence: float = 0.95, steps: int = 50
 ) -> tuple[Interval, Interval]:
@@ -150,14 +165,14 @@ def calibration_line(
     if len(outcome) == 0 or outcome.min() == outcome.max() or np.ptp(logit) < 1e-9:
         return NOTHING, NOTHING
     design = np.column_stack([logit, np.ones(len(logit))])
-    beta = np.array([1.0, 0.0])
+    beta = np.array([0.0, special.logit(outcome.mean())])
     for _ in range(steps):
         fitted = special.expit(design @ beta)
         hessian = (design * (fitted * (1 - fitted))[:, None]).T @ design
         if np.linalg.cond(hessian) > 1e12:
             return NOTHING, NOTHING
         change = np.linalg.solve(hessian, design.T @ (outcome - fitted))
-        beta = beta + np.clip(change, -5, 5)
+        beta = beta + _shortened(design, outcome, beta, change)
         if np.abs(change).max() < 1e-10:
             break
     else:

@@ -61,6 +61,11 @@ def shown(metric: str, figure: Json | None) -> str:
     return interval(figure, "percent" if metric in SHARES else "number")
 
 
+def enough(figure: Json) -> Json | None:
+    """Return an attribution's figure; None where too few people stood behind it."""
+    return figure if figure["value"] is not None else None
+
+
 def row_of(label: str, figure: Json | None) -> Interval:
     """Return a row of a forest plot from value, low and high."""
     found = figure or {}
@@ -159,7 +164,7 @@ def attributions(found: Json) -> list[Exhibit]:
         "By feature", "Summed over the steps of each person, then averaged over people.",
         figures.bars("by-feature", "Mean absolute attribution by feature", rows, axis=unit),
         ("Feature", "Kind", "Mean absolute attribution"),
-        [(f["feature"], f["kind"], interval(f)) for f in found["by_feature"]],
+        [(f["feature"], f["kind"], interval(enough(f))) for f in found["by_feature"]],
     )  # fmt: skip
     steps = found["by_step"]
     if not steps:
@@ -170,7 +175,7 @@ def attributions(found: Json) -> list[Exhibit]:
         figures.steps("by-step", f"Mean absolute attribution by {axis}",
                       [row_of(s["step"], s) for s in steps], axis=axis, value_axis=unit),
         (axis.capitalize(), "Mean absolute attribution"),
-        [(s["step"], interval(s)) for s in steps],
+        [(s["step"], interval(enough(s))) for s in steps],
     )  # fmt: skip
     names, labels = found["sequence_features"], [s["step"] for s in steps]
     if len(names) < 2:

@@ -41,10 +41,10 @@ def percent(value: float | None, digits: int = 1) -> str:
 
 
 def interval(figure: Figure | None, kind: str = "number", digits: int = 3) -> str:
-    """Return an estimate and its interval, or that it was suppressed.
+    """Return an estimate and its interval, or why there is none.
 
     Args:
-        figure: value, low, high.
+        figure: value, low, high; None where it was suppressed.
         kind: number, or percent for a share.
         digits: after the point.
 
@@ -54,8 +54,10 @@ def interval(figure: Figure | None, kind: str = "number", digits: int = 3) -> st
         >>> interval(None)
         'suppressed'
     """
-    if figure is None or figure.get("value") is None:
+    if figure is None:
         return "suppressed"
+    if figure.get("value") is None:
+        return "not estimable"
 
     def show(value: float | None) -> str:
         return percent(value) if kind == "percent" else number(value, digits)

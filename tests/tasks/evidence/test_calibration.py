@@ -121,3 +121,15 @@ def test_bins_hold_enough_people_on_a_grid(shape: str) -> None:
 
 def test_too_few_people_have_no_bins() -> None:
     assert calibration.calibration_bins(np.ones(29) == 1, np.linspace(0, 1, 29)) == []
+
+
+def test_calibration_line_of_scores_far_too_sure() -> None:
+    """Newton from slope 1 runs away here; the likelihood has its one maximum all the same."""
+    rng = np.random.default_rng(0)
+    truth = rng.normal(size=4000)
+    events = rng.random(4000) < special.expit(truth - 1.5)
+    logit = 8 * truth - 15
+    slope, intercept = calibration.calibration_line(events, special.expit(logit))
+    reference = LogisticRegression(C=1e9, tol=1e-10, max_iter=1000).fit(logit[:, None], events)
+    assert slope.value == pytest.approx(reference.coef_[0, 0], rel=1e-4)
+    assert intercept.value == pytest.approx(reference.intercept_[0], abs=1e-3)
