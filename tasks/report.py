@@ -11,10 +11,10 @@ from jinja2 import UndefinedError
 
 from rnn.config import PrivacySpent
 from tasks.artifacts import folder, read_json, read_section, replacing, write_json
-from tasks.pages.claims import account, attack_verdict, claims, privacy_words
-from tasks.pages.exhibits import Table
 from tasks.pages import exhibits
 from tasks.pages import inside as views
+from tasks.pages.claims import account, attack_verdict, claims, privacy_words
+from tasks.pages.exhibits import Table
 from tasks.pages.html import render
 from tasks.pages.words import data_words, settings, verdict_words
 from tasks.params import UserError, command, validate

@@ -9,11 +9,11 @@ import polars as pl
 from rnn.config import ModelConfig
 from rnn.model import build
 from tasks import artifacts
-from tasks.encode import encode, encode_targets, input_shape, schema
+from tasks.evidence.scoring import losses_of, model_logits, scores_of
 from tasks.params import validate
 from tasks.recipe import DataConfig, GateConfig, RegisterPlan, TargetPlan
-from tasks.scoring import losses_of, model_logits, scores_of
 from tasks.served import sequences_of
+from tasks.table.encode import encode, encode_targets, input_shape, schema
 
 COMMON: dict[str, Any] = {
     "source": {"kind": "path", "path": "people.csv"},

@@ -85,14 +85,14 @@ def processes_of(root: Path) -> list[str]:
 
 @pytest.fixture(scope="module")
 def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
-    """Start `python -m tasks.up` in a copy of the checkout, in a path with spaces."""
+    """Start `python -m tasks.machine.up` in a copy of the checkout, in a path with spaces."""
     root = tiny.copy_checkout(tmp_path_factory.mktemp("servers") / "a check out")
     prefect, mlflow = free_port(), free_port()
     ports = {"PREFECT_PORT": str(prefect), "MLFLOW_PORT": str(mlflow)}
     log = root / "up.log"
     with log.open("wb") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "tasks.up"],
+            [sys.executable, "-m", "tasks.machine.up"],
             cwd=root,
             env=tiny.variables(**ports),
             stdin=subprocess.DEVNULL,
@@ -210,7 +210,7 @@ def test_a_child_that_dies_stops_them_all_and_says_which(tmp_path: Path) -> None
     root = tiny.copy_checkout(tmp_path / "check out")
     (root / "mlflow" / "server.env").write_text("MLFLOW_WORKERS=none\n")
     ports = {"PREFECT_PORT": str(free_port()), "MLFLOW_PORT": str(free_port())}
-    done = tiny.run(root, "tasks.up", timeout=PATIENCE, **ports)
+    done = tiny.run(root, "tasks.machine.up", timeout=PATIENCE, **ports)
     assert done.returncode == 1
     assert "error: mlflow ended with exit status" in done.stdout, done.stdout
     assert processes_of(root) == []
@@ -220,7 +220,7 @@ def test_a_killed_supervisor_leaves_nothing(tmp_path: Path) -> None:
     root = tiny.copy_checkout(tmp_path / "check out")
     ports = {"PREFECT_PORT": str(free_port()), "MLFLOW_PORT": str(free_port())}
     process = subprocess.Popen(
-        [sys.executable, "-m", "tasks.up"],
+        [sys.executable, "-m", "tasks.machine.up"],
         cwd=root,
         env=tiny.variables(**ports),
         stdin=subprocess.DEVNULL,
