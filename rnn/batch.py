@@ -52,6 +52,7 @@ class PreparedSequences:
         static: float32 [N, S].
         targets: int64 [N] classes, or float32 [N].
         missing_indicators: append `missing` to the channels of a batch.
+        units: int64 [N], the person of each sequence; None: each is a person's only one.
     """
 
     sequences: NDArray[np.generic]
@@ -60,6 +61,7 @@ class PreparedSequences:
     static: NDArray[np.float32]
     targets: NDArray[np.generic]
     missing_indicators: bool = False
+    units: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
         """Return N."""

@@ -1,6 +1,6 @@
 """Frozen settings of a model, its training and its privacy."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
 from annotated_types import Ge, Gt, Le, Lt
@@ -98,6 +98,33 @@ class TrainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AdaptiveConfig:
+    """How clipping = adaptive moves the bound, from max_grad_norm on.
+
+    Attributes:
+        quantile: share of units that should lie below the bound.
+        rate: of its geometric update.
+        lowest: it never falls below.
+        highest: it never rises above.
+        count_noise: standard deviation of the noise on the centred count; null for a twentieth
+            of expected_batch_size, or the noise multiplier where that is more.
+    """
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    quantile: Annotated[float, Gt(0), Lt(1)] = 0.5
+    rate: Annotated[float, Gt(0), Le(1)] = 0.2
+    lowest: Positive = 0.01
+    highest: Positive = 100.0
+    count_noise: Positive | None = None
+
+    def __post_init__(self) -> None:
+        """Bounds of the bound must rise."""
+        if self.lowest >= self.highest:
+            raise ValueError(f"lowest = {self.lowest:g} must be below highest = {self.highest:g}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class PrivacyConfig:
     """The privacy promise and the mechanism that keeps it.
 
@@ -106,8 +133,14 @@ class PrivacyConfig:
         population: N, a public constant, never counted from the data.
         delta: at most 1 / (10 N).
         target_epsilon: noise is solved for; exactly one of this and noise_multiplier.
-        noise_multiplier: standard deviation of the noise over max_grad_norm.
-        max_grad_norm: bound on one unit's gradient.
+        noise_multiplier: standard deviation of the noise over max_grad_norm; where more than the
+            gradients is released (clipping = adaptive), that of one release worth all.
+        max_grad_norm: bound on one unit's gradient, over all layers.
+        max_sequences: of one person in one step, drawn afresh; a person's gradients are added up
+            before they are clipped, so that this bounds work, not privacy.
+        clipping: one bound, one a layer, or one that follows a quantile of the norms.
+        layer_max_grad_norms: per_layer: layer -> bound; max_grad_norm in equal shares if empty.
+        adaptive: adaptive: how the bound moves.
         insecure_seed: repeatable noise for tests and benchmarks; such a model is never registered.
     """
 
@@ -119,12 +152,26 @@ class PrivacyConfig:
     target_epsilon: Positive | None = None
     noise_multiplier: Positive | None = None
     max_grad_norm: Positive = 1.0
+    max_sequences: Count = 16
+    clipping: Literal["flat", "per_layer", "adaptive"] = "flat"
+    layer_max_grad_norms: dict[str, Positive] = field(default_factory=dict)
+    adaptive: AdaptiveConfig = field(default_factory=AdaptiveConfig)
     insecure_seed: Annotated[int, Ge(0)] | None = None
 
     def __post_init__(self) -> None:
         """Refuse a promise that means nothing."""
         if (self.target_epsilon is None) == (self.noise_multiplier is None):
             raise ValueError("state exactly one of target_epsilon and noise_multiplier")
+        if self.layer_max_grad_norms and self.clipping != "per_layer":
+            raise ValueError(
+                f"layer_max_grad_norms is for clipping per_layer, not for {self.clipping}"
+            )
+        low, high = self.adaptive.lowest, self.adaptive.highest
+        if self.clipping == "adaptive" and not low <= self.max_grad_norm <= high:
+            raise ValueError(
+                f"max_grad_norm = {self.max_grad_norm:g} must be from adaptive.lowest = {low:g} to "
+                f"adaptive.highest = {high:g}"
+            )
         if self.delta > 1 / (10 * self.population):
             raise ValueError(
                 f"delta = {self.delta:g} is above 1 / (10 population) = "
@@ -150,6 +197,7 @@ class PrivacySpent:
         accountant: what composed the steps.
         accountant_version: package and version of the accountant.
         noise_source: where noise and sampling came from.
+        clipping: flat, per_layer or adaptive; noise_multiplier then covers the adaptive count too.
     """
 
     epsilon: float
@@ -165,3 +213,4 @@ class PrivacySpent:
     accountant: str
     accountant_version: str
     noise_source: str
+    clipping: str = "flat"

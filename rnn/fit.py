@@ -1,6 +1,6 @@
 """The training loop, with privacy or without, one step at a time and resumable at each.
 
-B rows in a physical batch; a logical batch is a Poisson sample of all training rows.
+B rows in a physical batch; a logical batch is a Poisson sample of all training persons.
 """
 
 import math
@@ -12,27 +12,18 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.optim import Optimizer
 
-from rnn.batch import PreparedSequences, SequenceBatch
+from rnn.batch import PreparedSequences
 from rnn.config import TrainConfig
 from rnn.losses import example_losses
 from rnn.model import SequenceModel
+from rnn.privacy.clipping import AdaptiveBound, Bound
 from rnn.privacy.engine import PrivateOptimizer, accumulate_clipped
+from rnn.privacy.mechanism import Mechanism
 from rnn.privacy.noise import Keystream
+from rnn.privacy.ranks import Ranks
+from rnn.units import Population, Sample
 
-
-@dataclass(frozen=True)
-class Mechanism:
-    """The numbers that the accounting rests on; none is taken from the data.
-
-    Attributes:
-        sample_rate: inclusion probability a step.
-        noise_multiplier: standard deviation of the noise over max_grad_norm.
-        max_grad_norm: bound on one example's gradient.
-    """
-
-    sample_rate: float
-    noise_multiplier: float
-    max_grad_norm: float
+__all__ = ["Fit", "Mechanism", "StepReport", "learning_rate", "resolve_device"]
 
 
 @dataclass(frozen=True)
@@ -41,10 +32,10 @@ class StepReport:
 
     Attributes:
         step: 1 after the first.
-        rows: size of the Poisson sample.
+        rows: in the Poisson sample (of this process, where several train together).
         loss: mean over the sample, nan when it was empty.
         gradient_norm: median before clipping; nan without privacy or when empty.
-        clipped_share: share of the sample above max_grad_norm.
+        clipped_share: share of the sample above its bound.
         refused: gradients that were not finite.
     """
 
@@ -84,6 +75,15 @@ def _optimizer(model: SequenceModel, config: TrainConfig) -> Optimizer:
     )
 
 
+@dataclass(frozen=True)
+class _Part:
+    """One physical batch: losses [B], norms and whether clipped [P]."""
+
+    losses: Tensor
+    norms: Tensor
+    clipped: Tensor
+
+
 class Fit:
     """A training run that can be stopped after any step and taken up from its tensors."""
 
@@ -97,6 +97,7 @@ class Fit:
         sample_rate: float,
         mechanism: Mechanism | None,
         keystream: Keystream,
+        ranks: Ranks | None = None,
     ):
         """Prepare a run.
 
@@ -108,64 +109,97 @@ class Fit:
             sample_rate: inclusion probability a step, a constant of the settings.
             mechanism: clipping and noise, or None for training without privacy.
             keystream: of sampling and noise.
+            ranks: processes that train together, each with all rows; this one alone if None.
         """
         self.device = resolve_device(config.device)
         self.model = model.to(self.device)
-        self.sequences, self.rows, self.config = sequences, rows, config
+        self.sequences, self.config = sequences, config
         self.sample_rate, self.mechanism, self.keystream = sample_rate, mechanism, keystream
+        self.ranks = ranks or Ranks()
+        by_person = sequences.units is not None and (
+            mechanism is None or mechanism.unit == "person"
+        )
+        self.population = Population(
+            rows,
+            np.asarray(sequences.units)[rows] if by_person else None,
+            mechanism.max_sequences if mechanism else Mechanism.max_sequences,
+        )
         self.step_count = 0
         self.plain = _optimizer(model, config)
         self.optimizer: Optimizer = self.plain
+        self.bound: Bound | AdaptiveBound = math.inf
         if mechanism is not None:
+            self.bound = mechanism.bound(self.model, config.expected_batch_size)
             self.optimizer = PrivateOptimizer(
                 self.plain,
-                noise_multiplier=mechanism.noise_multiplier,
-                max_grad_norm=mechanism.max_grad_norm,
+                noise_multiplier=mechanism.gradient_noise(config.expected_batch_size),
+                max_grad_norm=mechanism.total_bound(self.bound),
                 expected_batch_size=config.expected_batch_size,
+                ranks=self.ranks,
             )
         self.average = {n: p.detach().clone() for n, p in model.named_parameters()}
 
     def step(self) -> StepReport:
         """Take one step on one Poisson sample."""
         stream = self.keystream.child(self.step_count)
-        chosen = self.rows[stream.bernoulli(self.sample_rate, len(self.rows))]
+        sample = self._sample(stream)
         self.model.train()
         self.optimizer.zero_grad()
         # Dropout's masks come from torch; seeded by step so that a resumed run repeats them.
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step_count)
-        parts = [self._physical(batch) for batch in self._batches(chosen)]
+        torch.manual_seed(self.config.seed * 1_000_003 + self.step_count + 7 * self.ranks.rank)
+        lengths = self.sequences.offsets[sample.rows + 1] - self.sequences.offsets[sample.rows]
+        batches = sample.batches(lengths, self.config.physical_batch_size)
+        parts = [self._physical(batch) for batch in batches]
         for group in self.plain.param_groups:
             group["lr"] = learning_rate(self.config, self.step_count)
         if isinstance(self.optimizer, PrivateOptimizer):
-            self.optimizer.keystream = stream
-        self.optimizer.step()
+            self._private_step(self.optimizer, stream, parts)
+        else:
+            self.optimizer.step()
         self.step_count += 1
         self._update_average()
         return self._report(parts)
 
-    def _batches(self, chosen: NDArray[np.int64]) -> list[SequenceBatch]:
-        """Physical batches of a logical one, of like lengths to waste little padding."""
-        lengths = self.sequences.offsets[chosen + 1] - self.sequences.offsets[chosen]
-        ordered = chosen[np.argsort(lengths, kind="stable")]
-        size = self.config.physical_batch_size
-        return [
-            self.sequences.batch(ordered[start : start + size]).to(self.device)
-            for start in range(0, len(ordered), size)
-        ]
+    def _sample(self, stream: Keystream) -> Sample:
+        """This process's share of the logical batch, which the first process draws."""
+        if self.ranks.size == 1:
+            return self.population.draw(stream, self.sample_rate)
+        whole = self.population.draw(stream, self.sample_rate) if self.ranks.first else None
+        rows = self.ranks.agree(whole.rows if whole else None)
+        units = self.ranks.agree(whole.units if whole else None)
+        return Sample(rows, units).part(self.ranks.rank, self.ranks.size)
 
-    def _physical(self, batch: SequenceBatch) -> tuple[Tensor, Tensor]:
+    def _private_step(
+        self, optimizer: PrivateOptimizer, stream: Keystream, parts: list[_Part]
+    ) -> None:
+        """Noise and step; then the bound moves, where it moves."""
+        optimizer.keystream = stream
+        if not isinstance(self.bound, AdaptiveBound):
+            optimizer.step()
+            return
+        optimizer.max_grad_norm = self.bound.value
+        optimizer.step()
+        self.bound.step([part.clipped for part in parts], stream.child(0), self.ranks)
+
+    def _physical(self, part: Sample) -> _Part:
         """Losses and gradient norms of one physical batch; gradients are accumulated."""
+        batch = self.sequences.batch(part.rows).to(self.device)
 
         def losses() -> Tensor:
             logits = self.model(batch.inputs, batch.lengths, batch.static)
             return example_losses(logits, batch.targets, self.model.shape.task)
 
-        if self.mechanism is not None:
-            values, seen = accumulate_clipped(self.model, losses, self.mechanism.max_grad_norm)
-            return values, seen.norms
-        values = losses()
-        (values.sum() / self.config.expected_batch_size).backward()
-        return values.detach(), values.new_zeros(0)
+        if self.mechanism is None:
+            values = losses()
+            (values.sum() / self.config.expected_batch_size).backward()
+            nothing = values.new_zeros(0)
+            return _Part(values.detach(), nothing, nothing.bool())
+        units = None
+        if self.population.numbers is not None:
+            units = torch.from_numpy(part.units).to(self.device)
+        bound = self.bound.value if isinstance(self.bound, AdaptiveBound) else self.bound
+        values, seen = accumulate_clipped(self.model, losses, bound, units)
+        return _Part(values, seen.norms, seen.clipped)
 
     def _update_average(self) -> None:
         """Exponential average of weights, short-sighted at first: post-processing, it is free."""
@@ -176,23 +210,26 @@ class Fit:
             for name, parameter in self.model.named_parameters():
                 self.average[name].lerp_(parameter, 1 - decay)
 
-    def _report(self, parts: list[tuple[Tensor, Tensor]]) -> StepReport:
+    def _report(self, parts: list[_Part]) -> StepReport:
         """Summarise a step."""
-        losses = torch.cat([p[0] for p in parts]) if parts else torch.zeros(0)
-        norms = torch.cat([p[1] for p in parts]) if parts else torch.zeros(0)
-        bound = self.mechanism.max_grad_norm if self.mechanism else math.inf
+        empty = torch.zeros(0)
+        losses = torch.cat([p.losses for p in parts]) if parts else empty
+        norms = torch.cat([p.norms for p in parts]) if parts else empty
+        clipped = torch.cat([p.clipped for p in parts]) if parts else empty
         return StepReport(
             step=self.step_count,
             rows=len(losses),
             loss=float(losses.mean()) if len(losses) else math.nan,
             gradient_norm=float(norms.median()) if len(norms) else math.nan,
-            clipped_share=float((norms > bound).float().mean()) if len(norms) else math.nan,
+            clipped_share=float(clipped.float().mean()) if len(norms) else math.nan,
             refused=int((~norms.isfinite()).sum()),
         )
 
     def tensors(self) -> dict[str, Tensor]:
         """Return all that a later process needs to go on; no key or seed is among it."""
         out = {"step": torch.tensor(self.step_count)}
+        if isinstance(self.bound, AdaptiveBound):
+            out["bound"] = torch.tensor(self.bound.value, dtype=torch.float64)
         for name, parameter in self.model.named_parameters():
             out[f"weight/{name}"] = parameter.detach()
             out[f"average/{name}"] = self.average[name]
@@ -203,6 +240,8 @@ class Fit:
     def load_tensors(self, saved: dict[str, Tensor]) -> None:
         """Go on from what `tensors` gave."""
         self.step_count = int(saved["step"])
+        if isinstance(self.bound, AdaptiveBound):
+            self.bound.value = float(saved["bound"])
         with torch.no_grad():
             for name, parameter in self.model.named_parameters():
                 parameter.copy_(saved[f"weight/{name}"])

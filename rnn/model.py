@@ -90,7 +90,7 @@ class SequenceModel(nn.Module):
         layers: list[nn.Module] = []
         size = encoded + shape.static_size
         for hidden in config.head_sizes:
-            layers += [nn.Dropout(config.dropout), nn.Linear(size, hidden), nn.ReLU()]
+            layers += [nn.Dropout(config.dropout), nn.Linear(size, hidden), nn.SiLU()]
             size = hidden
         self.head = nn.Sequential(
             *layers, nn.Dropout(config.dropout), nn.Linear(size, shape.output_size)

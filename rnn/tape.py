@@ -1,151 +1,82 @@
 """One backward pass, then every example's gradient norm and the clipped sum.
 
-A linear map's gradient for one example is the sum over its steps of an outer product of what
-came back (delta) and what went in (activation). Both are kept during one forward and backward
-pass; norms and sums follow from them, and no gradient of size B x parameters is stored.
+Layers write records while a tape is set; norms and sums follow from the records, and no gradient
+of size B x parameters is stored. A parameter that is used more than once (a tied embedding, a
+layer that is called twice) counts with the sum of its uses: their cross terms are part of the
+norm.
 
-B examples, T steps, I inputs, O outputs, V tokens.
-
-Source: Bu, Wang, Zha, Karypis (2023), "Differentially private optimization on large model at
-small cost" (book-keeping), carried over to recurrences.
+B examples, P units, K rows of a unit, G groups of parameters.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-# Elements that a chunk of materialised outer products may hold.
-CHUNK_ELEMENTS = 1 << 24
+from rnn.dense import Sampler
+from rnn.records import CHUNK_ELEMENTS, LinearRecord, Record
+from rnn.rules import Rule, rule_of
+from rnn.shared import joint_squared_norms
+
+__all__ = ["CHUNK_ELEMENTS", "LinearRecord", "Record", "Recorded", "Tape", "recording", "watch"]
 
 
-class Record:
-    """What one map kept of one pass."""
-
-    delta: Tensor | None = None
-
-    def keep_delta(self, gradient: Tensor) -> None:
-        """Store what came back."""
-        self.delta = gradient if self.delta is None else self.delta + gradient
-
-    def squared_norms(self) -> Tensor:
-        """Return float [B], the squared gradient norm of each example."""
-        raise NotImplementedError
-
-    def add_clipped(self, factors: Tensor) -> None:
-        """Add the sum over examples of factor times gradient to each parameter's summed_grad."""
-        raise NotImplementedError
+# Where the steps of an example cancel, errors of single precision grow with what was cancelled:
+# measured up to 1.2e-7 of the reach squared in a squared norm. Four times that is allowed for as
+# soon as it is more than the engine's ROUNDING has room for.
+_ERROR = 2.0**-21
+_NOTICED = 3e-4
 
 
-def _add(parameter: Tensor, value: Tensor) -> None:
-    """Accumulate over physical batches where Opacus' optimizer looks for it."""
-    so_far = getattr(parameter, "summed_grad", None)
-    parameter.summed_grad = value if so_far is None else so_far + value  # type: ignore[attr-defined]
+def _cautious(norms: Tensor, records: list[Record]) -> Tensor:
+    """Squared norms that are not below the true ones by more than the noise has room for."""
+    if norms.dtype == torch.float64:
+        return norms
+    reach = torch.as_tensor(sum(record.reach() for record in records), device=norms.device)
+    error = (reach * _ERROR**0.5).square()
+    return torch.where(error > _NOTICED * norms, norms + error, norms)
 
 
-def _clear(tensor: Tensor, factors: Tensor) -> Tensor:
-    """Zero the rows of refused examples: 0 times inf is not 0."""
-    refused = factors == 0
-    if not bool(refused.any()):
-        return tensor
-    return tensor.masked_fill(refused.view(-1, *[1] * (tensor.dim() - 1)), 0)
+def _components(records: list[Record]) -> list[list[Record]]:
+    """Records that share parameters, together."""
+    owner: dict[int, int] = {}
+    parts: list[list[Record]] = []
+    for record in records:
+        touched = sorted({owner[id(p)] for p in record.parameters if id(p) in owner})
+        home = touched[0] if touched else len(parts)
+        if not touched:
+            parts.append([])
+        parts[home].append(record)
+        for other in touched[1:]:
+            parts[home] += parts[other]
+            parts[other] = []
+        for member in parts[home]:
+            owner.update((id(p), home) for p in member.parameters)
+    return [part for part in parts if part]
 
 
-@dataclass
-class LinearRecord(Record):
-    """y = x W^T + b over any number of steps.
+def units_by_size(units: Tensor) -> list[tuple[Tensor, Tensor]]:
+    """Return units of equal size together.
 
-    Attributes:
-        weight: [O, I].
-        bias: [O] or None.
-        activation: [B, T, I]; or [B, I], which is one step.
+    Args:
+        units: int64 [B], which unit each row belongs to, numbered 0..P-1, none left out.
+
+    Returns:
+        Pairs of unit numbers int64 [p] and their rows int64 [p, K], one pair a size.
     """
-
-    weight: Tensor
-    bias: Tensor | None
-    activation: Tensor
-    delta: Tensor | None = None
-
-    def _parts(self) -> tuple[Tensor, Tensor]:
-        """Activation and delta as [B, T, .]."""
-        if self.delta is None:
-            # The output did not reach the loss: its gradient is zero.
-            self.delta = self.activation.new_zeros(
-                *self.activation.shape[:-1], self.weight.shape[0]
-            )
-        batch = self.activation.shape[0]
-        steps = self.activation.shape[1:-1].numel()
-        return (
-            self.activation.reshape(batch, steps, self.weight.shape[1]),
-            self.delta.reshape(batch, steps, self.weight.shape[0]),
-        )
-
-    def squared_norms(self) -> Tensor:
-        """Return float [B]; by Gram matrices or by outer products, whichever is cheaper."""
-        activation, delta = self._parts()
-        steps = activation.shape[1]
-        bias = 0.0 if self.bias is None else 1.0
-        if steps == 1:
-            return delta.square().sum((1, 2)) * (activation.square().sum((1, 2)) + bias)
-        outputs, inputs = self.weight.shape
-        if steps * (outputs + inputs) <= outputs * inputs:
-            gram = activation @ activation.transpose(1, 2) + bias
-            # A Gram sum can round below zero where the true norm is zero.
-            return ((delta @ delta.transpose(1, 2)) * gram).sum((1, 2)).clamp_(min=0)
-        rows = max(1, CHUNK_ELEMENTS // (outputs * inputs))
-        norms = [
-            torch.bmm(d.transpose(1, 2), a).square().sum((1, 2))
-            for a, d in zip(activation.split(rows), delta.split(rows), strict=True)
-        ]
-        total = torch.cat(norms) if norms else activation.new_zeros(0)
-        return total + bias * delta.sum(1).square().sum(1)
-
-    def add_clipped(self, factors: Tensor) -> None:
-        """One GEMM for the weight, one sum for the bias."""
-        activation, delta = self._parts()
-        scaled = (_clear(delta, factors) * factors[:, None, None]).flatten(0, 1)
-        _add(self.weight, scaled.T @ _clear(activation, factors).flatten(0, 1))
-        if self.bias is not None:
-            _add(self.bias, scaled.sum(0))
-
-
-@dataclass
-class EmbeddingRecord(Record):
-    """Rows of a table looked up by token.
-
-    Attributes:
-        weight: [V, E].
-        tokens: int64 [B, T].
-        padding: token whose row never moves, or None.
-    """
-
-    weight: Tensor
-    tokens: Tensor
-    padding: int | None
-    delta: Tensor | None = None
-
-    def _delta(self) -> Tensor:
-        """Delta with the padding's rows at zero."""
-        if self.delta is None:
-            return self.weight.new_zeros(*self.tokens.shape, self.weight.shape[1])
-        if self.padding is None:
-            return self.delta
-        return self.delta.masked_fill((self.tokens == self.padding)[..., None], 0)
-
-    def squared_norms(self) -> Tensor:
-        """Return float [B]: steps that share a token share a row."""
-        delta = self._delta()
-        same = self.tokens[:, :, None] == self.tokens[:, None, :]
-        return ((delta @ delta.transpose(1, 2)) * same).sum((1, 2)).clamp_(min=0)
-
-    def add_clipped(self, factors: Tensor) -> None:
-        """Scatter the scaled rows."""
-        scaled = _clear(self._delta(), factors) * factors[:, None, None]
-        total = torch.zeros_like(self.weight)
-        total.index_add_(0, self.tokens.flatten(), scaled.flatten(0, 1))
-        _add(self.weight, total)
+    counts = torch.bincount(units)
+    order = torch.argsort(units, stable=True)
+    starts = counts.cumsum(0) - counts
+    out = []
+    for size in counts.unique().tolist():
+        chosen = (counts == size).nonzero()[:, 0]
+        steps = torch.arange(size, device=units.device)
+        out.append((chosen, order[starts[chosen][:, None] + steps]))
+    return out
 
 
 @dataclass
@@ -154,20 +85,78 @@ class Tape:
 
     records: list[Record] = field(default_factory=list)
 
-    def squared_norms(self) -> Tensor:
-        """Return float [B], over all parameters."""
-        return torch.stack([record.squared_norms() for record in self.records]).sum(0)
+    def squared_norms(
+        self, units: Tensor | None = None, groups: Mapping[int, int] | None = None
+    ) -> Tensor:
+        """Return squared gradient norms.
 
-    def add_clipped(self, factors: Tensor) -> None:
-        """Add the clipped sum to every parameter's summed_grad."""
+        Args:
+            units: int64 [B], which unit 0..P-1 each row belongs to; a row each if None.
+            groups: parameter id -> group 0..G-1; all parameters are one group if None.
+
+        Returns:
+            float [P] over all parameters, or [G, P] with groups.
+        """
+        used = [record for record in self.records if record.parameters]
+        if units is None:
+            return self._norms(used, groups)
+        total: Tensor | None = None
+        for chosen, rows in units_by_size(units):
+            part = self._norms([record.merged(rows) for record in used], groups)
+            if total is None:
+                total = part.new_zeros(*part.shape[:-1], int(units.max()) + 1)
+            total[..., chosen] = part
+        return units.new_zeros(0, dtype=torch.float32) if total is None else total
+
+    def _norms(self, records: list[Record], groups: Mapping[int, int] | None) -> Tensor:
+        """Norms of rows, by group."""
+        single = groups is None
+        sums: dict[int, Tensor] = {}
+        for part in _components(records):
+            group = 0 if groups is None else groups[id(part[0].parameters[0])]
+            norms = part[0].squared_norms() if len(part) == 1 else joint_squared_norms(part)
+            norms = _cautious(norms, part)
+            sums[group] = sums[group] + norms if group in sums else norms
+        if single:
+            return sums[0]
+        some = next(iter(sums.values()))
+        count = max((groups or {0: 0}).values()) + 1
+        return torch.stack([sums.get(g, torch.zeros_like(some)) for g in range(count)])
+
+    def add_clipped(self, factors: Tensor, groups: Mapping[int, int] | None = None) -> None:
+        """Add the clipped sum to every parameter's summed_grad.
+
+        Args:
+            factors: float [B], or [G, B] with groups.
+            groups: as for `squared_norms`.
+        """
         for record in self.records:
-            record.add_clipped(factors)
+            used = record.parameters
+            if used:
+                record.add_clipped(factors if groups is None else factors[groups[id(used[0])]])
+
+
+class _Start(torch.autograd.Function):
+    """Begin a graph at a tensor without copying it."""
+
+    @staticmethod
+    def forward(ctx: Any, output: Tensor, anchor: Tensor) -> Tensor:
+        """The tensor itself."""
+        ctx.mark_dirty(output)
+        return output
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[None, None]:
+        """Nothing lies before it."""
+        return None, None
 
 
 def watch(output: Tensor, record: Record) -> Tensor:
     """Let `record` keep the gradient of `output`, which starts the graph if nothing before did."""
+    if not torch.is_grad_enabled():
+        return output
     if not output.requires_grad:
-        output.requires_grad_(True)
+        output = _Start.apply(output, output.new_zeros((), requires_grad=True))
     output.register_hook(record.keep_delta)
     return output
 
@@ -178,49 +167,70 @@ class Recorded(nn.Module):
     tape: Tape | None = None
 
 
-def _linear_hook(
-    tape: Tape, layer: nn.Linear, inputs: tuple[Tensor, ...], output: Tensor
-) -> Tensor:
-    """Record a linear layer."""
-    record = LinearRecord(layer.weight, layer.bias, inputs[0].detach())
+def _hook(
+    tape: Tape,
+    rule: Rule,
+    layer: nn.Module,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    output: Any,
+) -> Any:
+    """Write a record and watch the output."""
+    if not torch.is_grad_enabled():
+        return output
+    inputs = [*args, *kwargs.values()]
+    if not isinstance(output, Tensor) or not all(isinstance(i, Tensor) for i in inputs):
+        raise TypeError(f"{type(layer).__name__} must be called with tensors and return one")
+    record = rule(layer, inputs, output)
     tape.records.append(record)
     return watch(output, record)
 
 
-def _embedding_hook(
-    tape: Tape, layer: nn.Embedding, inputs: tuple[Tensor, ...], output: Tensor
-) -> Tensor:
-    """Record an embedding."""
-    record = EmbeddingRecord(layer.weight, inputs[0], layer.padding_idx)
-    tape.records.append(record)
-    return watch(output, record)
+def _refuse_mixing(model: nn.Module) -> None:
+    """A layer that mixes the examples of a batch has no per-example gradient."""
+    for name, layer in model.named_modules():
+        normalises = isinstance(layer, nn.modules.batchnorm._BatchNorm)
+        remembers = isinstance(layer, nn.modules.batchnorm._NormBase) and layer.track_running_stats
+        if layer.training and (normalises or remembers):
+            raise TypeError(
+                f"{name or 'model'} is a {type(layer).__name__}, which mixes the examples of a "
+                "batch: use LayerNorm or GroupNorm"
+            )
 
 
 @contextmanager
-def recording(model: nn.Module) -> Iterator[Tape]:
+def recording(
+    model: nn.Module, samplers: Mapping[type[nn.Module], Sampler] | None = None
+) -> Iterator[Tape]:
     """Record every trainable layer of `model`; parameters get no ordinary gradient meanwhile.
 
+    Args:
+        model: whose layers are called, batch first.
+        samplers: per-example gradients of layers without a one-pass rule.
+
     Raises:
-        TypeError: a trainable parameter belongs to a layer without a rule.
+        TypeError: a trainable parameter belongs to a layer without a rule, or a layer mixes
+            examples.
     """
+    _refuse_mixing(model)
     tape = Tape()
-    trainable = [p for p in model.parameters() if p.requires_grad]
+    trained = [p for p in model.parameters() if p.requires_grad]
     handles = []
     covered: set[int] = set()
     layers: list[Recorded] = []
     for layer in model.modules():
         own = [p for p in layer.parameters(recurse=False) if p.requires_grad]
-        if isinstance(layer, Recorded):
-            layer.tape = tape
-            layers.append(layer)
-        elif type(layer) is nn.Linear:
-            handles.append(layer.register_forward_hook(lambda m, i, o: _linear_hook(tape, m, i, o)))
-        elif type(layer) is nn.Embedding:
-            handles.append(
-                layer.register_forward_hook(lambda m, i, o: _embedding_hook(tape, m, i, o))
-            )
-        else:
+        if not own:
             continue
+        if isinstance(layer, Recorded):
+            layers.append(layer)
+        else:
+            rule = rule_of(layer, samplers or {})
+            if rule is None:
+                continue
+            handles.append(
+                layer.register_forward_hook(partial(_hook, tape, rule), with_kwargs=True)
+            )
         covered.update(map(id, own))
     try:
         missing = [
@@ -228,11 +238,13 @@ def recording(model: nn.Module) -> Iterator[Tape]:
         ]
         if missing:
             raise TypeError(f"no per-example gradient rule for {', '.join(missing)}")
-        for parameter in trainable:
+        for recorded in layers:
+            recorded.tape = tape
+        for parameter in trained:
             parameter.requires_grad_(False)
         yield tape
     finally:
-        for parameter in trainable:
+        for parameter in trained:
             parameter.requires_grad_(True)
         for handle in handles:
             handle.remove()

@@ -89,6 +89,7 @@ def spent(plan: TrainPlan, steps: int, noise_source: str) -> PrivacySpent:
         accountant=ACCOUNTANT,
         accountant_version=accountant_version(),
         noise_source=noise_source,
+        clipping=privacy.clipping,
     )
 
 

@@ -1,23 +1,46 @@
-"""Private gradient steps: per-example clipping in one pass, noise, a fixed normaliser.
+"""Private gradient steps: clipping a unit in one pass, noise, a fixed normaliser.
 
-B examples in a physical batch. The clipped sum of a logical batch collects over its physical
-batches in each parameter's `summed_grad`, where Opacus' optimizer keeps it.
+B rows in a physical batch, P units that they belong to, G groups of parameters. The clipped sum
+of a logical batch collects over its physical batches in each parameter's `summed_grad`, where
+Opacus' optimizer keeps it.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from opacus.grad_sample import GradSampleModule
 from opacus.optimizers import DPOptimizer
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from rnn.privacy.noise import Keystream
-from rnn.tape import recording
+from rnn.privacy.clipping import Bound, LayerBounds, clip_factors
+from rnn.privacy.noise import Keystream, grid_for, noised
+from rnn.privacy.ranks import Ranks
+from rnn.tape import Tape, recording
 
-# Sums in single precision overshoot the clip bound by up to about 9e-6 at B = 2048; the noise is
-# scaled for a bound that much larger.
-ROUNDING = 2e-5
+__all__ = [
+    "ROUNDING",
+    "ClipReport",
+    "PrivateOptimizer",
+    "accumulate_clipped",
+    "clip_factors",
+    "rounding_margin",
+]
+
+# One unit's clipped gradient overshoots the bound by up to about 1e-5 in single precision; by up
+# to half of the tape's _NOTICED where steps cancel; and rounding to the noise's grid adds at most
+# noise.GRID_SHARE of the bound.
+ROUNDING = 3e-4
+# A row that comes or goes changes the rounding of the whole sum: with gradients that all point
+# one way, measured 3.4e-5 at B = 2048 and 1.3e-4 at 8192, a quarter of this times B.
+_ROUNDING_A_ROW = 2.0**-24
+
+
+def rounding_margin(expected_batch_size: int) -> float:
+    """Return by what share sums in single precision may move beyond the clip bound."""
+    return ROUNDING + _ROUNDING_A_ROW * expected_batch_size
 
 
 @dataclass(frozen=True)
@@ -25,52 +48,83 @@ class ClipReport:
     """What clipping saw in one physical batch: internal.
 
     Attributes:
-        norms: float [B], before clipping.
-        refused: examples whose gradient was not finite and counts as zero.
+        norms: float [P], over all parameters before clipping.
+        clipped: bool [P], whether a bound was exceeded; a refused unit counts as such.
+        refused: units whose gradient was not finite and counts as zero.
     """
 
     norms: Tensor
+    clipped: Tensor
     refused: int
 
 
-def clip_factors(norms: Tensor, max_grad_norm: float) -> Tensor:
-    """Return float [B]: what scales each gradient to a norm of at most max_grad_norm.
+def _numbered(units: Tensor | None, rows: int) -> Tensor | None:
+    """Units numbered 0..P-1 in ascending order of their names."""
+    if units is None:
+        return None
+    if units.shape != (rows,):
+        raise ValueError(f"units have shape {tuple(units.shape)}: one a row, ({rows},)")
+    return torch.unique(units, return_inverse=True)[1]
 
-    A norm that is not finite gets 0.
-    """
-    factors = (max_grad_norm / norms.clamp(min=torch.finfo(norms.dtype).tiny)).clamp(max=1.0)
-    return torch.where(norms.isfinite(), factors, 0.0)
+
+def _clip(tape: Tape, units: Tensor | None, bound: Bound) -> ClipReport:
+    """Clip what the tape holds and add it up."""
+    groups = bound.groups if isinstance(bound, LayerBounds) else None
+    squares = tape.squared_norms(units, groups)
+    if isinstance(bound, LayerBounds):
+        whole = squares.sum(0)
+        pairs = zip(squares.sqrt(), bound.bounds, strict=True)
+        factors = torch.stack([clip_factors(norms, c) for norms, c in pairs])
+        # A unit that is refused in one group is refused in all.
+        factors = torch.where(whole.isfinite(), factors, 0.0)
+        clipped = (factors < 1).any(0)
+    else:
+        whole = squares
+        factors = clip_factors(squares.sqrt(), bound)
+        clipped = factors < 1
+    tape.add_clipped(factors if units is None else factors[..., units], groups)
+    return ClipReport(whole.sqrt(), clipped, int((~whole.isfinite()).sum()))
 
 
 def accumulate_clipped(
-    model: nn.Module, losses: Callable[[], Tensor], max_grad_norm: float
+    model: nn.Module,
+    losses: Callable[[], Tensor],
+    max_grad_norm: Bound,
+    units: Tensor | None = None,
 ) -> tuple[Tensor, ClipReport]:
     """Add one physical batch's clipped gradient sum to the parameters' `summed_grad`.
 
     Args:
-        model: every trainable layer has a one-pass rule.
-        losses: runs the model forward and returns each example's own loss, float [B].
-        max_grad_norm: bound on one example's gradient.
+        model: every trainable layer has a one-pass rule, or Opacus a sampler for it.
+        losses: runs the model forward and returns each row's own loss, float [B].
+        max_grad_norm: bound on one unit's gradient, or bounds by layer.
+        units: int64 [B], which person each row belongs to; the gradients of a person's rows are
+            added up and clipped together, so all of them must be in this batch. None: each row
+            is a unit.
 
     Returns:
         The losses, detached, and what clipping saw.
 
     Raises:
-        ValueError: the losses are not one number an example.
+        ValueError: the losses are not one number a row, or a layer saw other rows.
         TypeError: a layer has no rule.
     """
-    with recording(model) as tape:
+    with recording(model, GradSampleModule.GRAD_SAMPLERS) as tape:
         values = losses()
         if values.dim() != 1:
             raise ValueError(f"losses have shape {tuple(values.shape)}: one number an example")
         if len(values):
             values.sum().backward()
+    numbered = _numbered(units, len(values))
     if not len(values):
-        return values.detach(), ClipReport(values.detach(), 0)
+        empty = values.detach()
+        return empty, ClipReport(empty, empty.bool(), 0)
+    for record in tape.records:
+        if record.rows != len(values):
+            raise ValueError(f"a layer saw {record.rows} rows, the losses have {len(values)}")
     with torch.no_grad():
-        norms = tape.squared_norms().sqrt()
-        tape.add_clipped(clip_factors(norms, max_grad_norm))
-    return values.detach(), ClipReport(norms, int((~norms.isfinite()).sum()))
+        report = _clip(tape, numbered, max_grad_norm)
+    return values.detach(), report
 
 
 class PrivateOptimizer(DPOptimizer):
@@ -83,8 +137,17 @@ class PrivateOptimizer(DPOptimizer):
         noise_multiplier: float,
         max_grad_norm: float,
         expected_batch_size: int,
+        ranks: Ranks | None = None,
     ):
-        """Wrap a torch optimizer; `expected_batch_size` is a constant of the settings."""
+        """Wrap a torch optimizer; `expected_batch_size` is a constant of the settings.
+
+        Args:
+            optimizer: whose update rule is used.
+            noise_multiplier: standard deviation of the noise over max_grad_norm.
+            max_grad_norm: bound on a unit's gradient over all parameters.
+            expected_batch_size: what the noisy sum is divided by.
+            ranks: processes that share a logical batch; this one alone if None.
+        """
         super().__init__(
             optimizer,
             noise_multiplier=noise_multiplier,
@@ -92,6 +155,7 @@ class PrivateOptimizer(DPOptimizer):
             expected_batch_size=expected_batch_size,
         )
         self.keystream: Keystream | None = None
+        self.ranks = ranks or Ranks()
 
     def pre_step(self, closure: Callable[[], float] | None = None) -> bool:
         """Noise the sums and divide; an empty batch is noise alone, and is a step like any."""
@@ -101,18 +165,31 @@ class PrivateOptimizer(DPOptimizer):
             self.step_hook(self)
         return True
 
+    def _sums(self) -> list[Tensor]:
+        """The clipped sum of each parameter over all processes, in double precision."""
+        sums = [
+            torch.zeros(p.shape, dtype=torch.float64)
+            if p.summed_grad is None
+            else p.summed_grad.detach().cpu().double()
+            for p in self.params
+        ]
+        return self.ranks.add(sums)
+
     def add_noise(self) -> None:
         """Put clipped sum plus noise into each parameter's gradient; the noise is spent once."""
-        if self.keystream is None:
+        stream, self.keystream = self.keystream, None
+        if stream is None:
             raise RuntimeError("no keystream for this step")
-        scale = self.noise_multiplier * self.max_grad_norm * (1 + ROUNDING)
-        for p in self.params:
-            noise = torch.from_numpy(self.keystream.normal(p.numel())).view(p.shape) * scale
-            total = getattr(p, "summed_grad", None)
-            if total is not None:
-                noise = noise + total.detach().cpu().double()
-            p.grad = noise.to(device=p.device, dtype=p.dtype)
-        self.keystream = None
+        margin = 1 + rounding_margin(self.expected_batch_size)
+        scale = self.noise_multiplier * self.max_grad_norm * margin
+        grid = grid_for(self.max_grad_norm, sum(p.numel() for p in self.params))
+        sums = self._sums()
+        if self.ranks.first:
+            noisy = [torch.from_numpy(noised(np.asarray(s), stream, scale, grid)) for s in sums]
+        else:
+            noisy = sums
+        for p, value in zip(self.params, self.ranks.spread(noisy), strict=True):
+            p.grad = value.to(device=p.device, dtype=p.dtype)
 
     def scale_grad(self) -> None:
         """Divide by the expected batch size, whatever the batch was."""

@@ -4,6 +4,7 @@ import dp_accounting
 import pytest
 from dp_accounting.pld import PLDAccountant
 
+from rnn.privacy import accounting
 from rnn.privacy.accounting import epsilon_spent, noise_for
 
 PLANS = [
@@ -42,6 +43,14 @@ def test_no_steps_cost_nothing_and_more_cost_more():
     assert spent(100) < spent(200)
 
 
+def test_no_promise_is_infinite_and_found_at_once():
+    spent = epsilon_spent(noise_multiplier=2.0, sample_rate=0.3, steps=200_000, delta=1e-4)
+    assert spent == float("inf")
+    assert epsilon_spent(noise_multiplier=0.05, sample_rate=1e-6, steps=1, delta=1e-5) == float(
+        "inf"
+    )
+
+
 @pytest.mark.parametrize("target", [0.5, 3.0, 8.0])
 def test_solved_noise_meets_the_target_from_below(target):
     settings = {"sample_rate": 0.05, "steps": 300, "delta": 1e-6}
@@ -50,6 +59,7 @@ def test_solved_noise_meets_the_target_from_below(target):
     assert 0.99 * target <= spent <= target
 
 
-def test_target_out_of_reach():
+def test_target_out_of_reach(monkeypatch):
+    monkeypatch.setattr(accounting, "_HIGHEST_NOISE", 8.0)
     with pytest.raises(ValueError, match="cannot be reached"):
         noise_for(target_epsilon=1e-9, sample_rate=0.5, steps=1000, delta=1e-9)

@@ -10,8 +10,14 @@ from torch import nn
 from rnn.config import InputShape, ModelConfig
 from rnn.losses import example_losses
 from rnn.model import build
-from rnn.privacy.engine import ROUNDING, PrivateOptimizer, accumulate_clipped, clip_factors
-from rnn.privacy.noise import Keystream
+from rnn.privacy.engine import (
+    ROUNDING,
+    PrivateOptimizer,
+    accumulate_clipped,
+    clip_factors,
+    rounding_margin,
+)
+from rnn.privacy.noise import Keystream, grid_for
 from rnn.tape import recording
 
 CLIP = 0.7
@@ -186,7 +192,7 @@ def _accepts(values, scale):
 
 def test_noise_has_the_promised_scale_also_for_an_empty_batch():
     noise = _noise_of_a_step(None)
-    scale = 2.0 * CLIP * (1 + ROUNDING) / 4
+    scale = 2.0 * CLIP * (1 + rounding_margin(4)) / 4
     assert _accepts(noise, scale)
     assert not _accepts(noise, scale / 0.95)
     assert not _accepts(noise, scale / 1.05)
@@ -228,3 +234,66 @@ def test_rounding_margin_covers_single_precision():
         norms = (gradient.square().sum((1, 2)) + bias.square().sum(1)).sqrt() * factors.double()
         worst = max(worst, float(norms.max()))
     assert worst <= 1 + ROUNDING
+
+
+@pytest.mark.parametrize("count", [256, 2048])
+def test_rounding_margin_covers_what_a_row_does_to_the_rounding_of_the_others(count):
+    torch.manual_seed(0)
+    layer = nn.Linear(33, 5)
+    # Nearly equal gradients: the sum, and so its rounding, is as large as it can be.
+    inputs = 0.01 * torch.randn(count, 33) + torch.randn(33)
+
+    def total(rows):
+        for p in layer.parameters():
+            p.summed_grad = None
+        accumulate_clipped(layer, lambda: (10 * layer(inputs[rows])).sum(1), 1.0)
+        return _flat_sum(layer).double()
+
+    rows = torch.arange(count)
+    whole = total(rows)
+    moves = [float((whole - total(rows[rows != i])).norm()) for i in range(0, count, count // 8)]
+    assert float(whole.norm()) > 0.99 * count
+    assert max(moves) <= 1 + rounding_margin(count)
+
+
+def test_gradient_of_a_step_is_whole_grid_steps_over_the_normaliser():
+    layer = nn.Linear(40, 50).double()
+    optimizer = PrivateOptimizer(
+        torch.optim.SGD(layer.parameters(), lr=1.0),
+        noise_multiplier=1.5,
+        max_grad_norm=CLIP,
+        expected_batch_size=3,
+    )
+    optimizer.zero_grad()
+    accumulate_clipped(layer, lambda: layer(torch.randn(8, 40).double()).square().sum(1), CLIP)
+    optimizer.keystream = Keystream.from_seed(1)
+    optimizer.add_noise()
+    grid = grid_for(CLIP, 40 * 50 + 50)
+    for p in layer.parameters():
+        assert torch.equal((p.grad / grid).round() * grid, p.grad)
+
+
+@pytest.mark.parametrize(("steps", "size"), [(2, 64), (8, 200), (16, 4), (64, 24)])
+@pytest.mark.parametrize("height", [1e1, 1e2, 1e3, 1e4, 1e6])
+def test_steps_that_cancel_do_not_break_the_bound_in_single_precision(steps, size, height):
+    torch.manual_seed(int(height) + steps)
+    for _ in range(3):
+        layer = nn.Linear(size, size)
+        inputs = torch.randn(1, 1, size).repeat(4, steps, 1)
+        deltas = torch.randn(4, 1, size).repeat(1, steps, 1) * height
+        deltas[:, steps // 2 :] *= -1
+        deltas += 0.3 * torch.randn(4, steps, size)
+        with recording(layer) as tape:
+            (layer(inputs) * deltas).sum().backward()
+        factors = clip_factors(tape.squared_norms().sqrt(), 1.0)
+        record = tape.records[0]
+        true = torch.einsum("bto,bti->boi", record.delta.double(), inputs.double())
+        squares = true.square().sum((1, 2)) + record.delta.double().sum(1).square().sum(1)
+        assert float((squares.sqrt() * factors.double()).max()) <= 1 + ROUNDING
+        for row in range(4):
+            for p in layer.parameters():
+                p.summed_grad = None
+            alone = torch.zeros(4)
+            alone[row] = factors[row]
+            tape.add_clipped(alone)
+            assert float(_flat_sum(layer).norm()) <= 1 + ROUNDING
