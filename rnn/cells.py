@@ -106,7 +106,7 @@ def weight_gradients(
         pieces = [p.masked_fill(refused[:, None], 0) for p in pieces]
         went_in = went_in.masked_fill(refused[:, None], 0)
     weight = weight_sum(pieces, went_in, factors)
-    bias = sum(factors @ p.sum(0) for p in pieces)
+    bias = sum((factors @ p.sum(0) for p in pieces), weight.new_zeros(weight.shape[0]))
     before, shared, _ = trace.split
     own = before + shared
     ih, ih_bias = weight[:own, :inner], bias[:own]
