@@ -6,6 +6,7 @@
 import json
 import os
 import platform
+import re
 import subprocess
 import sys
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
 PACKAGES = ("torch", "opacus", "polars", "scikit-learn", "dvc", "mlflow", "prefect")
+FLAGS = re.MULTILINE | re.DOTALL
 BEGIN, END = "<!-- figures: written by make bench -->", "<!-- end of figures -->"
 
 
@@ -33,33 +35,44 @@ def run(name: str) -> list[dict[str, object]]:
         return list(json.loads(file.read_text(encoding="utf-8")))
 
 
-def page(rows: dict[str, list[dict[str, object]]]) -> str:
-    """Return the written part of the page."""
+def section(name: str, rows: list[dict[str, object]]) -> str:
+    """Return one benchmark's part of the page: command, day, machine, versions, figures."""
     versions = ", ".join(f"{name} {version(name)}" for name in PACKAGES)
     day = datetime.now(UTC).date().isoformat()
-    lines = [BEGIN, ""]
-    lines += [f"{day}; {os.cpu_count()} cores, {platform.machine()}, {platform.system()}; "]
-    lines += [f"Python {platform.python_version()}, {versions}.", ""]
-    for name, found in rows.items():
-        lines += [
-            f"### `python -m benchmarks.{name}`",
-            "",
-            "| figure | value | unit |",
-            "|---|---|---|",
-        ]
-        lines += [f"| {row['name']} | {row['value']} | {row['unit']} |" for row in found]
-        lines += [""]
-    return "\n".join([*lines, END])
+    lines = [
+        f"### `python -m benchmarks.{name}`",
+        "",
+        f"{day}; {os.cpu_count()} cores, {platform.machine()}, {platform.system()}; "
+        f"Python {platform.python_version()}, {versions}.",
+        "",
+        "| figure | value | unit |",
+        "|---|---|---|",
+    ]
+    lines += [f"| {row['name']} | {row['value']} | {row['unit']} |" for row in rows]
+    return "\n".join(lines) + "\n"
+
+
+def sections(written: str) -> dict[str, str]:
+    """Return the parts that stand on the page, by benchmark."""
+    found = re.findall(r"^### `python -m benchmarks\.(\w+)`$.*?(?=^### |\Z)", written, FLAGS)
+    parts = re.findall(r"^### `python -m benchmarks\.\w+`$.*?(?=^### |\Z)", written, FLAGS)
+    return {name: part.strip() + "\n" for name, part in zip(found, parts, strict=True)}
 
 
 def main(names: list[str]) -> None:
-    """Refresh the page's figures; what people wrote around them stays."""
-    rows = {name: run(name) for name in names or scripts()}
-    text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else "# Benchmarks\n\n"
-    before, _, rest = text.partition(BEGIN)
-    after = rest.partition(END)[2] if rest else "\n"
-    PAGE.write_text(before + page(rows) + after, encoding="utf-8")
-    print(f"wrote {PAGE}")
+    """Refresh the figures of some benchmarks, or of all; the rest of the page stays."""
+    unknown = sorted(set(names) - set(scripts()))
+    if unknown:
+        sys.exit(f"error: no benchmark {', '.join(unknown)}; there are {', '.join(scripts())}")
+    for name in names or scripts():
+        rows = run(name)
+        text = PAGE.read_text(encoding="utf-8") if PAGE.exists() else "# Benchmarks\n\n"
+        before, _, rest = text.partition(BEGIN)
+        written, _, after = rest.partition(END)
+        parts = {**sections(written), name: section(name, rows)}
+        body = "\n".join(parts[key] for key in sorted(parts))
+        PAGE.write_text(f"{before}{BEGIN}\n\n{body}\n{END}{after or chr(10)}", encoding="utf-8")
+        print(f"wrote {name} into {PAGE}")
 
 
 if __name__ == "__main__":

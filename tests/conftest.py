@@ -1,6 +1,15 @@
 """What every test shares."""
 
+import sys
+
+import pytest
 import torch
 
 # Several test processes share the cores: one thread each is faster for all.
 torch.set_num_threads(1)
+
+
+@pytest.fixture(autouse=True)
+def _own_search_path(monkeypatch):
+    """MLflow puts the code of a model that it loads first on the path, and leaves it there."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
