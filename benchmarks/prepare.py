@@ -165,7 +165,7 @@ def figures_json(figures: list[Figure]) -> list[dict[str, object]]:
 def main(argv: list[str]) -> None:
     """Measure and print a table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", nargs="+", type=parse_rows, default=[20_000_000])
+    parser.add_argument("--rows", nargs="+", type=parse_rows, default=[20_000_000, 100_000_000])
     parser.add_argument("--format", choices=["csv", "parquet"], default="csv")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args(argv)

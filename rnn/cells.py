@@ -21,8 +21,6 @@ from rnn.kernels import linear, linear_plus, spread, weight_sum
 _sigmoid_backward = torch.ops.aten.sigmoid_backward.grad_input
 _tanh_backward = torch.ops.aten.tanh_backward.grad_input
 
-Slots = list[Tensor]
-
 
 class Trace:
     """What a recurrence leaves for the record.
@@ -298,6 +296,6 @@ class RNNRecurrence(torch.autograd.Function):
         return *_finish(ctx, pieces, weights), dh, None, None, None
 
 
-def _rows(pieces: list[Tensor]) -> Slots:
+def _rows(pieces: list[Tensor]) -> list[Tensor]:
     """Every step of all pieces."""
     return [row for piece in pieces for row in piece.unbind(0)]

@@ -13,6 +13,8 @@ from torch import Tensor
 
 # Larger blocks come from the kernel anew each time, and its zeroing costs more than our sums.
 PIECE_BYTES = 16 << 20
+# glibc's thresholds follow freed blocks up to 32 MiB.
+_LARGEST_KEPT = 31 << 20
 # Rows of one product of the weights' sum: small enough for the second-level cache.
 SUM_ROWS = 1024
 
@@ -53,6 +55,16 @@ def linear_plus(rows: Tensor, weight: Tensor, other: Tensor | None) -> Tensor:
     return torch.addmm(other, rows, weight.T)
 
 
+@cache
+def _keep_freed_memory() -> None:
+    """Let the C library keep freed blocks for the next step instead of handing them back.
+
+    Freeing one large untouched block raises glibc's thresholds for both; elsewhere it does
+    nothing. Pages that are handed back cost more to get again than the sums made in them.
+    """
+    torch.empty(_LARGEST_KEPT, dtype=torch.uint8)
+
+
 def spread(like: Tensor, steps: int, width: int) -> list[Tensor]:
     """Return room for [T, B, width] in pieces of whole steps that the allocator recycles.
 
@@ -61,6 +73,7 @@ def spread(like: Tensor, steps: int, width: int) -> list[Tensor]:
         steps: T.
         width: of a row.
     """
+    _keep_freed_memory()
     batch = like.shape[0]
     each = max(1, PIECE_BYTES // max(1, batch * width * like.element_size()))
     return [

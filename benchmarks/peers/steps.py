@@ -119,7 +119,7 @@ def opacus(cell: str, shape: Shape) -> Callable[[], None]:
     from opacus.layers import DPGRU, DPLSTM, DPRNN
     from opacus.optimizers import DPOptimizer
 
-    warnings.filterwarnings("ignore", module="opacus|torch")
+    warnings.filterwarnings("ignore", message="Full backward hook is firing")
     layer = {"lstm": DPLSTM, "gru": DPGRU, "rnn": DPRNN}[cell]
     torch.manual_seed(1)
     model = GradSampleModule(
