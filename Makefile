@@ -12,7 +12,7 @@ MLFLOW_PORT ?= 5000
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help env run test check format up bench
+.PHONY: help env run test check format up peers bench
 
 VENV_PATH := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))
 PY := "$(VENV_PATH)/bin/python"
@@ -62,5 +62,13 @@ format: env
 up: env
 	@exec $(PY) -m tasks.machine.up
 
-bench: env
+# The rivals that cannot share our environment.
+PEERS := "$(CURDIR)/.venv.peers"
+peers: env
+	@test -f $(PEERS)/whole || { \
+	  rm -rf $(PEERS) && $(PY) -m venv $(PEERS) && \
+	  $(PEERS)/bin/python -m pip install -q -r benchmarks/peers/requirements.txt && \
+	  touch $(PEERS)/whole; }
+
+bench: env peers
 	@$(PY) -m benchmarks
