@@ -35,7 +35,9 @@ def check_at_least(name: str, what: str, figure: Figure | None, bar: float) -> C
     if value is None or low is None or high is None:
         reason = f"{what} could not be measured, so nothing shows that it reaches {bar:g}."
         return {**check, "verdict": "inconclusive", "reason": reason}
-    between = f"{what} is {value:.3f}, between {low:.3f} and {high:.3f}"
+    # More digits where three would hide on which side of the bar an end lies.
+    digits = 5 if min(abs(low - bar), abs(high - bar)) < 5e-4 else 3
+    between = f"{what} is {value:.3f}, between {low:.{digits}f} and {high:.{digits}f}"
     if low >= bar:
         return {**check, "verdict": "pass", "reason": f"{between}: at least {bar:g}."}
     if high < bar:

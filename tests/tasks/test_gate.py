@@ -172,3 +172,10 @@ def test_stage(
     decision = artifacts.read_json(artifacts.folder(RECIPE, "decision", "decision.json"))
     assert decision["verdict"] == "pass"
     assert capsys.readouterr().out.startswith("small: pass\n  pass: The training people's epsilon")
+
+
+def test_an_end_that_rounds_to_the_bar_is_printed_in_full() -> None:
+    figure = {"value": 0.872, "low": 0.79968, "high": 0.9394}
+    check = gate.check_at_least("group_ratio", "The ratio", figure, 0.8)
+    assert check["verdict"] == "inconclusive"
+    assert "between 0.79968 and 0.93940" in check["reason"]
