@@ -91,7 +91,7 @@ def test_learns_without_privacy():
     assert np.mean(losses[-10:]) < 0.6 * np.mean(losses[:10])
 
 
-def test_order_of_the_training_rows_does_not_matter_to_what_is_sampled():
+def test_values_of_the_rows_do_not_matter_to_what_is_sampled():
     one, other = _fit(_config()), _fit(_config())
     other.sequences = PreparedSequences(
         one.sequences.sequences * 2,

@@ -120,8 +120,11 @@ def test_chunks_cover_all_rows():
     weight = nn.Parameter(torch.zeros(outputs, inputs))
     steps = 600
     record = LinearRecord(weight, None, torch.ones(rows, steps, 1).expand(-1, -1, inputs))
-    record.delta = torch.ones(rows, steps, 1).expand(-1, -1, outputs)
-    assert record.squared_norms().shape == (rows,)
+    scale = torch.arange(1.0, rows + 1)
+    record.delta = scale[:, None, None].expand(-1, steps, outputs)
+    # Each of the O x I entries of row r's gradient is steps x (r + 1).
+    expected = (steps * scale).square() * outputs * inputs
+    torch.testing.assert_close(record.squared_norms(), expected, rtol=1e-4, atol=0)
 
 
 def test_layer_without_a_rule_is_refused_by_name():
