@@ -1,0 +1,1 @@
+"""Frozen settings of a recipe, by what they describe."""
