@@ -12,6 +12,9 @@ from torch import Tensor
 from rnn.cells import Trace, weight_gradients
 from rnn.records import Gradients, LinearRecord, Record, add_sum, trainable
 
+# Products of so few steps cost their calls: the shared part of delta is rather multiplied twice.
+_FEW_STEPS = 16
+
 
 class SumRecord(Record):
     """Records of different parameters, taken as one."""
@@ -104,17 +107,28 @@ class RecurrentRecord(Record):
         if not cheap or len(self.parameters) < 4:
             return self.pair().squared_norms()
         inner, (before, shared, after) = self.weights[0].shape[1], self.trace.split
-        total = went_in.new_zeros(self.count)
-        x, h = went_in[..., :inner].transpose(0, 1), went_in[..., inner:].transpose(0, 1)
-        own, kept = x @ x.transpose(1, 2) + 1, h @ h.transpose(1, 2) + 1
-        both = own + kept
-        start = 0
-        for width, gram in ((before, own), (shared, both), (after, kept)):
-            if width:
-                total += _weighed(pieces, start, width, gram)
-            start += width
+        parts = self._grams(steps, inner, (before, shared, after))
+        total = torch.stack([_weighed(pieces, *part) for part in parts]).sum(0)
         # A Gram sum can round below zero where the true norm is zero.
         return total.clamp_(min=0)
+
+    def _grams(
+        self, steps: int, inner: int, split: tuple[int, int, int]
+    ) -> list[tuple[int, int, Tensor]]:
+        """First column and width of parts of delta, each with its Gram [B, T, T] of what went in.
+
+        Each bias goes in as a 1.
+        """
+        before, shared, after = split
+        rows = self.trace.went_in.transpose(0, 1)
+        if not before and not after:
+            return [(0, shared, rows @ rows.transpose(1, 2) + 2)]
+        x, h = rows[..., :inner], rows[..., inner:]
+        own, kept = x @ x.transpose(1, 2) + 1, h @ h.transpose(1, 2) + 1
+        if steps <= _FEW_STEPS:
+            return [(0, before + shared, own), (before, shared + after, kept)]
+        ends = before + shared
+        return [(0, before, own), (before, shared, own + kept), (ends, after, kept)]
 
     def reach(self) -> Tensor | float:
         """Sums over the steps of the norms of both maps' outer products."""

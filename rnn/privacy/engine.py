@@ -8,7 +8,6 @@ Opacus' optimizer keeps it.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from opacus.grad_sample import GradSampleModule
 from opacus.optimizers import DPOptimizer
@@ -17,7 +16,7 @@ from torch.optim import Optimizer
 
 from rnn.privacy.clipping import Bound, LayerBounds, clip_factors
 from rnn.privacy.noise import Keystream, grid_for, noised
-from rnn.privacy.ranks import Ranks
+from rnn.privacy.ranks import Ranks, cut
 from rnn.tape import Tape, recording
 
 __all__ = [
@@ -185,10 +184,10 @@ class PrivateOptimizer(DPOptimizer):
         grid = grid_for(self.max_grad_norm, sum(p.numel() for p in self.params))
         sums = self._sums()
         if self.ranks.first:
-            noisy = [torch.from_numpy(noised(np.asarray(s), stream, scale, grid)) for s in sums]
-        else:
-            noisy = sums
-        for p, value in zip(self.params, self.ranks.spread(noisy), strict=True):
+            # One draw for all: a small model has more parameters than numbers worth a call.
+            flat = torch.cat([s.flatten() for s in sums]).numpy()
+            sums = cut(torch.from_numpy(noised(flat, stream, scale, grid)), sums)
+        for p, value in zip(self.params, self.ranks.spread(sums), strict=True):
             p.grad = value.to(device=p.device, dtype=p.dtype)
 
     def scale_grad(self) -> None:

@@ -43,7 +43,7 @@ class Ranks:
             return tensors
         flat = torch.cat([t.flatten() for t in tensors])
         distributed.all_reduce(flat)
-        return _like(flat, tensors)
+        return cut(flat, tensors)
 
     def spread(self, tensors: list[Tensor]) -> list[Tensor]:
         """Return the first process's tensors; float64 on the CPU, of equal shapes everywhere."""
@@ -51,7 +51,7 @@ class Ranks:
             return tensors
         flat = torch.cat([t.flatten() for t in tensors])
         distributed.broadcast(flat, 0)
-        return _like(flat, tensors)
+        return cut(flat, tensors)
 
     def agree(self, rows: NDArray[np.int64] | None) -> NDArray[np.int64]:
         """Return the first process's rows; the others' are ignored."""
@@ -71,7 +71,7 @@ class Ranks:
         return rows[self.rank :: self.size]
 
 
-def _like(flat: Tensor, tensors: list[Tensor]) -> list[Tensor]:
-    """Cut a vector into shapes."""
+def cut(flat: Tensor, tensors: list[Tensor]) -> list[Tensor]:
+    """Return a vector in pieces of the shapes of some tensors."""
     pieces = flat.split([t.numel() for t in tensors])
     return [piece.view(t.shape) for piece, t in zip(pieces, tensors, strict=True)]
