@@ -1,0 +1,272 @@
+"""One account of everything that was released about the same people.
+
+Every event is composed as a privacy loss distribution. Events that touch the same people add up
+in one distribution; events that touch disjoint people do not add up at all, and the account of a
+person is the largest of them.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any, Literal
+
+Mechanism = Literal["sampled_gaussian", "gaussian", "laplace", "stated"]
+
+ACCOUNTANT = "PLD, connect the dots (Doroshenko et al. 2022)"
+ADJACENCY = "zero-out: one unit's contribution is replaced by nothing, N stays"
+# Loss distributions live on a grid this fine; twenty plans against closed forms and PRV are in
+# docs/benchmarks.md.
+_GRID = 1e-4
+# No accountant says anything useful beyond; its grid would not fit memory either.
+_LARGEST = 70.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """One release about some people, or `count` of the same kind.
+
+    Attributes:
+        released: what, in words that may be published.
+        people: whose data; events of the same people add up.
+        mechanism: sampled_gaussian (Poisson), gaussian, laplace, or stated, for a guarantee that
+            is known as (epsilon, delta) alone.
+        noise_multiplier: standard deviation over L2 sensitivity, or scale over L1 sensitivity.
+        sample_rate: inclusion probability, of sampled_gaussian.
+        count: how often; all of them planned, whether or not each was looked at.
+        epsilon: of stated.
+        delta: of stated.
+        unit: whose contribution is bounded: record or person.
+        adjacency: what two neighbouring data sets are.
+
+    Raises:
+        ValueError: a field is out of range for the mechanism.
+    """
+
+    released: str
+    people: str
+    mechanism: Mechanism
+    noise_multiplier: float | None = None
+    sample_rate: float = 1.0
+    count: int = 1
+    epsilon: float | None = None
+    delta: float = 0.0
+    unit: str = "person"
+    adjacency: str = ADJACENCY
+
+    def __post_init__(self) -> None:
+        """Refuse an event that cannot be added up."""
+        if self.mechanism == "stated":
+            if self.epsilon is None or not self.epsilon >= 0 or not 0 <= self.delta < 1:
+                raise ValueError(
+                    f"{self.released}: epsilon = {self.epsilon}, delta = {self.delta:g} must be "
+                    "at least 0, and delta below 1"
+                )
+        elif self.noise_multiplier is None or not self.noise_multiplier > 0:
+            raise ValueError(
+                f"{self.released}: noise_multiplier = {self.noise_multiplier} must be above 0"
+            )
+        if not 0 < self.sample_rate <= 1:
+            raise ValueError(
+                f"{self.released}: sample_rate = {self.sample_rate} must be above 0 and at most 1"
+            )
+        if self.sample_rate != 1 and self.mechanism != "sampled_gaussian":
+            raise ValueError(f"{self.released}: only sampled_gaussian has a sample_rate")
+        if self.count < 0:
+            raise ValueError(f"{self.released}: count = {self.count} must be at least 0")
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return JSON values."""
+        return asdict(self)
+
+
+def accountant_version() -> str:
+    """Return package and version of the accountant."""
+    return f"dp-accounting {version('dp-accounting')}"
+
+
+def _hopeless(event: Event) -> bool:
+    """Whether an event alone promises nothing worth computing."""
+    if event.mechanism == "stated":
+        return event.count * (event.epsilon or 0.0) > _LARGEST
+    noise = event.noise_multiplier or 0.0
+    if event.mechanism == "laplace":
+        return event.count / noise > _LARGEST
+    exponent = 1 / noise**2
+    # The central limit's mu; at 10, epsilon is beyond 70.
+    return exponent > 100 or event.sample_rate * math.sqrt(event.count * math.expm1(exponent)) > 10
+
+
+def _loss(event: Event) -> Any:
+    """The loss distribution of one event, its count included."""
+    from dp_accounting.pld import common
+    from dp_accounting.pld import privacy_loss_distribution as losses
+
+    if event.mechanism == "stated":
+        stated = common.DifferentialPrivacyParameters(event.epsilon or 0.0, event.delta)
+        one = losses.from_privacy_parameters(stated, value_discretization_interval=_GRID)
+        return one.self_compose(event.count)
+    noise = float(event.noise_multiplier or 0.0)
+    if event.mechanism == "laplace":
+        one = losses.from_laplace_mechanism(noise, value_discretization_interval=_GRID)
+        return one.self_compose(event.count)
+    if event.sample_rate == 1:
+        # Gaussian releases add up exactly: n of them are one with noise smaller by sqrt(n).
+        noise /= math.sqrt(event.count)
+        return losses.from_gaussian_mechanism(noise, value_discretization_interval=_GRID)
+    one = losses.from_gaussian_mechanism(
+        noise, value_discretization_interval=_GRID, sampling_prob=event.sample_rate
+    )
+    return one.self_compose(event.count)
+
+
+def _composed(events: Iterable[Event]) -> Any:
+    """The loss distribution of all events together; None where there is none."""
+    total = None
+    for event in events:
+        if event.count:
+            loss = _loss(event)
+            total = loss if total is None else total.compose(loss)
+    return total
+
+
+def epsilon_of(events: Sequence[Event], delta: float) -> float:
+    """Return an upper bound on epsilon of events that touch the same people.
+
+    Args:
+        events: in any order; each may depend on what the others released.
+        delta: at which epsilon is read.
+
+    Returns:
+        Epsilon; 0 without events, infinite where they leave no promise worth computing.
+
+    Source: Koskela, Jälkö, Honkela (2020), "Computing tight differential privacy guarantees using
+    FFT"; Doroshenko et al. (2022) for the discretisation.
+    """
+    if any(_hopeless(event) for event in events if event.count):
+        return math.inf
+    total = _composed(events)
+    return 0.0 if total is None else float(total.get_epsilon_for_delta(delta))
+
+
+def deltas_of(events: Sequence[Event], epsilons: Sequence[float]) -> list[float]:
+    """Return delta at each epsilon: the whole curve that the events promise."""
+    total = _composed(events)
+    if total is None:
+        return [0.0] * len(epsilons)
+    return [float(total.get_delta_for_epsilon(epsilon)) for epsilon in epsilons]
+
+
+def training_noise(
+    *,
+    target_epsilon: float,
+    delta: float,
+    sample_rate: float,
+    steps: int,
+    beside: Sequence[Event] = (),
+) -> float:
+    """Return the smallest noise multiplier of training whose epsilon, with all else, is the target.
+
+    What is released beside training is taken out of the one total by composing, not by
+    splitting: the sum of losses is far below the sum of epsilons.
+
+    Args:
+        target_epsilon: of training and `beside` together.
+        delta: at which epsilon is read.
+        sample_rate: inclusion probability a step.
+        steps: planned steps.
+        beside: other events of the same people.
+
+    Raises:
+        ValueError: `beside` alone passes the target, or no noise reaches it.
+    """
+    used = epsilon_of(beside, delta)
+    if used >= target_epsilon:
+        raise ValueError(
+            f"target_epsilon = {target_epsilon:g} is spent before training: what is released "
+            f"beside it costs {used:.3f}"
+        )
+    rest = _composed(beside)
+
+    def epsilon(noise: float) -> float:
+        event = Event(
+            released="gradients",
+            people="",
+            mechanism="sampled_gaussian",
+            noise_multiplier=noise,
+            sample_rate=sample_rate,
+            count=steps,
+        )
+        if _hopeless(event):
+            return math.inf
+        total = _loss(event)
+        return float((total if rest is None else total.compose(rest)).get_epsilon_for_delta(delta))
+
+    return smallest_noise(epsilon, target_epsilon)
+
+
+def smallest_noise(
+    epsilon: Any, target_epsilon: float, tolerance: float = 1e-3, highest: float = 1e4
+) -> float:
+    """Return the smallest noise found whose epsilon is at most the target.
+
+    Args:
+        epsilon: falling function of the noise.
+        target_epsilon: not to be passed.
+        tolerance: share of the target that may be left.
+        highest: noise that is tried.
+
+    Raises:
+        ValueError: no noise reaches the target.
+    """
+    low, high = 0.25, 1.0
+    while (spent := epsilon(high)) > target_epsilon:
+        low, high = high, 2 * high
+        if high > highest:
+            raise ValueError(f"target_epsilon = {target_epsilon} cannot be reached with any noise")
+    while target_epsilon - spent > tolerance * target_epsilon and high - low > 1e-5:
+        middle = (low + high) / 2
+        reached = epsilon(middle)
+        if reached <= target_epsilon:
+            high, spent = middle, reached
+        else:
+            low = middle
+    return high
+
+
+@dataclass(frozen=True)
+class Ledger:
+    """All events of one population, in the order in which they were written.
+
+    Example:
+        >>> coin = Event(released="a count", people="training", mechanism="laplace",
+        ...              noise_multiplier=2.0)
+        >>> round(Ledger((coin,)).epsilon(1e-6), 3)
+        0.5
+    """
+
+    events: tuple[Event, ...] = ()
+
+    def with_events(self, *events: Event) -> "Ledger":
+        """Return a longer ledger; nothing is ever taken out of one."""
+        return Ledger((*self.events, *events))
+
+    def by_people(self) -> dict[str, tuple[Event, ...]]:
+        """Return the events of each group of people; the groups are disjoint."""
+        names = dict.fromkeys(event.people for event in self.events)
+        return {n: tuple(e for e in self.events if e.people == n) for n in names}
+
+    def epsilons(self, delta: float) -> dict[str, float]:
+        """Return epsilon of each group of people."""
+        return {name: epsilon_of(events, delta) for name, events in self.by_people().items()}
+
+    def epsilon(self, delta: float) -> float:
+        """Return one person's epsilon, whoever it is: the largest over disjoint groups.
+
+        A person is in one group alone because a function of that person's own data decides which
+        (a keyed hash of the id, or the person's own date), so that adding or removing a person
+        changes nobody else's group: parallel composition.
+
+        Source: McSherry (2009), theorem 4.
+        """
+        return max(self.epsilons(delta).values(), default=0.0)
