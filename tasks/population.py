@@ -1,0 +1,193 @@
+"""What was ever released about a population: one append-only file each, under data/.
+
+A population is the people behind one data source. Its file outlives recipes, versions, retries
+and rejected models: what was released cannot be taken back, so nothing is ever taken out. Lines
+are chained by digest; a line that was changed or cut out is found when the file is next read.
+"""
+
+import fcntl
+import hashlib
+import json
+import math
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rnn.privacy.ledger import Event, epsilon_of
+from tasks.artifacts import DATA, replacing_file
+from tasks.params import UserError, as_json, validate
+from tasks.settings.data import DataConfig
+
+# A dot in the name: no recipe can be called so.
+FOLDER = "population.ledger"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Entry:
+    """One line: an event, whose it was and when.
+
+    Attributes:
+        run: of the training or release; the same run is written once, however often it resumes.
+        recipe: under whose name.
+        date: of the release, UTC.
+        event: what was released.
+    """
+
+    run: str
+    recipe: str
+    date: str
+    event: Event
+
+
+def population_of(data: DataConfig) -> str:
+    """Return the name of the people behind a data source, the same for every recipe that reads it.
+
+    The source's address and the person column decide; features, target and split do not.
+    """
+    source = {k: v for k, v in as_json(data.source).items() if k not in ("sha256", "format")}
+    text = json.dumps([source, data.person], sort_keys=True)
+    last = str(source.get("member") or source.get("path") or source.get("url"))
+    words = re.sub(r"[^a-z0-9]+", "-", Path(last).stem.lower()).strip("-") or "data"
+    return f"{words[:40]}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def path_of(population: str) -> Path:
+    """Return the file of a population."""
+    return DATA / FOLDER / f"{population}.jsonl"
+
+
+def _link(before: str, body: dict[str, Any]) -> str:
+    """Digest of a line and of all before it."""
+    text = before + json.dumps(body, sort_keys=True, ensure_ascii=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read(population: str) -> tuple[Entry, ...]:
+    """Return all that was released, oldest first; empty where nothing was.
+
+    Raises:
+        UserError: a line is damaged, changed or missing.
+    """
+    return tuple(entry for entry, _ in _lines(path_of(population)))
+
+
+def _lines(path: Path) -> list[tuple[Entry, str]]:
+    """Entries with their links."""
+    if not path.exists():
+        return []
+    found: list[tuple[Entry, str]] = []
+    link = ""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+        where = f"{path} line {number}"
+        try:
+            body = json.loads(line)
+            written = body.pop("link")
+        except (json.JSONDecodeError, AttributeError, KeyError):
+            raise UserError(f"{where} is damaged: restore the file from a backup") from None
+        link = _link(link, body)
+        if written != link:
+            raise UserError(
+                f"{where} does not follow from the lines before it: somebody changed the file; "
+                "restore it from a backup"
+            )
+        found.append((validate(Entry, body, where), link))
+    return found
+
+
+def spent(entries: Sequence[Entry], delta: float, extra: Sequence[Event] = ()) -> float:
+    """Return one person's epsilon over all that was released, the largest over disjoint people.
+
+    Args:
+        entries: of one population.
+        delta: at which epsilon is read.
+        extra: events that are not written yet.
+    """
+    events = [entry.event for entry in entries] + list(extra)
+    groups = dict.fromkeys(event.people for event in events)
+    return max(
+        (epsilon_of(_merged([e for e in events if e.people == g]), delta) for g in groups),
+        default=0.0,
+    )
+
+
+def _merged(events: list[Event]) -> list[Event]:
+    """Events of one kind as one with a larger count: ten retries cost one sum."""
+    counts: Counter[Event] = Counter()
+    for event in events:
+        counts[replace(event, released="", adjacency="", unit="", count=1)] += event.count
+    return [replace(event, count=count) for event, count in counts.items()]
+
+
+def check(population: str, events: Sequence[Event], delta: float, cap: float | None) -> float:
+    """Return the population's epsilon if these events were released too.
+
+    Args:
+        population: whose.
+        events: about to be released.
+        delta: at which epsilon is read.
+        cap: not to be passed; None for no cap.
+
+    Raises:
+        UserError: it would pass the cap; nothing was drawn or written.
+    """
+    entries = read(population)
+    after = spent(entries, delta, events)
+    if cap is not None and not after <= cap:
+        so_far = spent(entries, delta)
+        words = "infinite" if math.isinf(after) else f"{after:.3f}"
+        raise UserError(
+            f"privacy.ledger.max_epsilon = {cap:g} would be passed: {population} has spent "
+            f"{so_far:.3f} at delta {delta:g} in {len(entries)} releases, with this one it would "
+            f"be {words}; allowed is a smaller target_epsilon, or a higher cap that somebody "
+            "answers for"
+        )
+    return after
+
+
+def charge(
+    population: str,
+    run: str,
+    recipe: str,
+    events: Sequence[Event],
+    delta: float,
+    cap: float | None = None,
+) -> float:
+    """Write events before what they describe is released; return the population's epsilon.
+
+    A run that is already written is not written again.
+
+    Raises:
+        UserError: the cap would be passed, or the file is damaged.
+    """
+    path = path_of(population)
+    with _locked(path):
+        lines = _lines(path)
+        entries = tuple(entry for entry, _ in lines)
+        if any(entry.run == run for entry in entries):
+            return spent(entries, delta)
+        after = check(population, events, delta, cap)
+        link = lines[-1][1] if lines else ""
+        text = path.read_text(encoding="utf-8") if path.exists() else ""
+        date = datetime.now(UTC).date().isoformat()
+        for event in events:
+            body = asdict(Entry(run=run, recipe=recipe, date=date, event=event))
+            link = _link(link, body)
+            line = json.dumps({**body, "link": link}, sort_keys=True, ensure_ascii=False)
+            text += line + "\n"
+        with replacing_file(path) as draft:
+            draft.write_text(text, encoding="utf-8")
+    return after
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[None]:
+    """One writer of a population at a time."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with (path.parent / f".{path.name}.lock").open("w") as handle:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield

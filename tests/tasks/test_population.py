@@ -1,0 +1,92 @@
+"""The population's ledger: append-only, chained, one line a release, a cap that holds."""
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from rnn.privacy.ledger import Event, epsilon_of
+from tasks import population
+from tasks.params import UserError, load_recipe
+from tasks.population import charge, check, path_of, population_of, read, spent
+
+STEPS = Event(
+    released="the gradients of training",
+    people="training",
+    mechanism="sampled_gaussian",
+    noise_multiplier=2.0,
+    sample_rate=0.05,
+    count=50,
+)
+AUDIT = Event(released="a histogram", people="held out", mechanism="gaussian", noise_multiplier=5.0)
+
+
+@pytest.fixture(autouse=True)
+def _elsewhere(tmp_path, monkeypatch):
+    monkeypatch.setattr(population, "DATA", tmp_path / "data")
+
+
+def test_what_is_charged_is_read_again():
+    after = charge("people", "run-1", "credit", [STEPS, AUDIT], 1e-6)
+    entries = read("people")
+    assert [e.event for e in entries] == [STEPS, AUDIT]
+    assert {(e.run, e.recipe) for e in entries} == {("run-1", "credit")}
+    assert after == spent(entries, 1e-6)
+    assert after == pytest.approx(
+        max(epsilon_of([STEPS], 1e-6), epsilon_of([AUDIT], 1e-6)), abs=1e-9
+    )
+
+
+def test_a_second_version_adds_up_and_the_same_run_does_not():
+    first = charge("people", "run-1", "credit", [STEPS], 1e-6)
+    assert charge("people", "run-1", "credit", [STEPS], 1e-6) == first
+    assert len(read("people")) == 1
+    second = charge("people", "run-2", "credit", [STEPS], 1e-6)
+    assert first < second < 2 * first
+    twice = epsilon_of([STEPS, STEPS], 1e-6)
+    assert second == pytest.approx(twice, abs=1e-6)
+
+
+def test_the_cap_is_refused_before_anything_is_written():
+    first = charge("people", "run-1", "credit", [STEPS], 1e-6, cap=2.0)
+    with pytest.raises(UserError, match="max_epsilon = 1 would be passed: people has spent"):
+        charge("people", "run-2", "credit", [STEPS], 1e-6, cap=1.0)
+    with pytest.raises(UserError, match="would be infinite"):
+        check("people", [Event(released="r", people="training", mechanism="gaussian",
+                               noise_multiplier=0.01)], 1e-6, 5.0)  # fmt: skip
+    assert len(read("people")) == 1
+    assert check("people", [], 1e-6, cap=None) == first
+
+
+def test_a_changed_or_missing_line_is_found():
+    for run in ("a", "b", "c"):
+        charge("people", run, "credit", [STEPS], 1e-6)
+    path = path_of("people")
+    lines = path.read_text().splitlines()
+    cheaper = json.loads(lines[1])
+    cheaper["event"]["count"] = 1
+    for damaged in ([lines[0], json.dumps(cheaper), lines[2]], [lines[0], lines[2]], lines[1:]):
+        path.write_text("\n".join(damaged) + "\n")
+        with pytest.raises(UserError, match=r"line \d does not follow"):
+            read("people")
+    path.write_text("\n".join([*lines[:2], "not json"]) + "\n")
+    with pytest.raises(UserError, match="line 3 is damaged"):
+        charge("people", "d", "credit", [STEPS], 1e-6)
+
+
+def test_writers_at_the_same_time_lose_nothing():
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda k: charge("people", f"run-{k}", "r", [AUDIT], 1e-6), range(8)))
+    assert {e.run for e in read("people")} == {f"run-{k}" for k in range(8)}
+
+
+def test_recipes_of_the_same_source_share_a_population():
+    from dataclasses import replace
+    from pathlib import Path
+
+    params = Path(__file__).resolve().parents[2] / "params.yaml"
+    credit, names = (load_recipe(params, name).data for name in ("credit", "names"))
+    assert population_of(credit) == population_of(replace(credit, sensitive=(), static=()))
+    assert population_of(credit) != population_of(names)
+    assert population_of(credit).startswith("uci-credit-card-")
+    assert population_of(credit) != population_of(replace(credit, person="AGE"))
