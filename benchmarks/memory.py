@@ -2,14 +2,15 @@
 
 `python -m benchmarks.memory [--cells lstm gru rnn] [--json FILE]`
 
-Highest resident memory after ten steps, less that after the imports.
+Highest resident memory after ten steps, less that after the imports; the median of three
+processes. All imports are done once: every process is a fork of the one that did them.
 """
 
 import argparse
 import json
+import multiprocessing
 import resource
-import subprocess
-import sys
+from multiprocessing.connection import Connection
 from pathlib import Path
 from statistics import median
 
@@ -25,8 +26,8 @@ def _peak() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def child(kind: str, cell: str, shape: Shape) -> float:
-    """Return what the steps add, MiB."""
+def child(kind: str, cell: str, shape: Shape, answer: Connection) -> None:
+    """Send what the steps add, MiB."""
     torch.set_num_threads(2)
     torch.set_flush_denormal(True)
     # The first product loads the numeric libraries: part of the import.
@@ -35,36 +36,42 @@ def child(kind: str, cell: str, shape: Shape) -> float:
     step = TORCH[kind](cell, shape)
     for _ in range(STEPS):
         step()
-    return _peak() - before
+    answer.send(_peak() - before)
+
+
+def once(kind: str, cell: str, shape: Shape) -> float:
+    """Return what the steps add in a fresh process, MiB; the caller has started no thread."""
+    context = multiprocessing.get_context("fork")
+    here, there = context.Pipe(duplex=False)
+    process = context.Process(target=child, args=(kind, cell, shape, there))
+    process.start()
+    there.close()
+    try:
+        return float(here.recv())
+    finally:
+        process.join()
 
 
 def measure(kind: str, cell: str, shape: Shape) -> float:
     """Return the median over processes, MiB."""
-    command = [sys.executable, "-m", "benchmarks.memory", "--child", kind, cell, str(shape)]
-    runs = [
-        subprocess.run(command, check=True, capture_output=True, text=True).stdout
-        for _ in range(TIMES)
-    ]
-    return median(float(out.splitlines()[-1]) for out in runs)
+    return median(once(kind, cell, shape) for _ in range(TIMES))
 
 
 def main() -> None:
     """Print the table; write it as JSON where asked."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--cells", nargs="+", default=["lstm", "gru", "rnn"])
-    parser.add_argument("--child", nargs=3, help=argparse.SUPPRESS)
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
-    if options.child:
-        kind, cell, shape = options.child
-        print(child(kind, cell, Shape(*map(int, shape.split("x")))))
-        return
     rows = []
     for cell in options.cells:
         for shape in SHAPES:
             plain, ours = (measure(kind, cell, shape) for kind in ("plain", "ours"))
             ratio = ours / plain
-            print(f"{cell:<5}{shape!s:<16}plain {plain:7.1f} ours {ours:7.1f} MiB; {ratio:.2f}")
+            print(
+                f"{cell:<5}{shape!s:<16}plain {plain:7.1f} ours {ours:7.1f} MiB; {ratio:.2f}",
+                flush=True,
+            )
             name = f"memory/{cell}/{shape}/ratio_to_plain"
             rows.append({"name": name, "value": round(ratio, 3), "unit": "x"})
     if options.json:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from rnn.precision import wide, wide_type
 from rnn.records import Gradients, Record, add_sum, clear_refused, trainable
 
 Sampler = Callable[[nn.Module, list[Tensor], Tensor], dict[nn.Parameter, Tensor]]
@@ -44,22 +45,22 @@ class DenseRecord(Record):
 
     def squared_norms(self) -> Tensor:
         """Return float [B]."""
-        parts = [g.flatten(1).square().sum(1) for _, g in self.gradients()]
+        parts = [wide(g).flatten(1).square().sum(1) for _, g in self.gradients()]
         return torch.stack(parts).sum(0)
 
     def add_clipped(self, factors: Tensor) -> None:
         """A weighted sum."""
         for parameter, gradient in self.gradients():
-            flat = factors @ clear_refused(gradient, factors).flatten(1)
+            flat = factors @ clear_refused(wide(gradient), factors).flatten(1)
             add_sum(parameter, flat.view_as(parameter))
 
     def merged(self, rows: Tensor) -> "DenseRecord":
         """Sums over a unit's rows."""
-        return DenseRecord([(p, g[rows].sum(1)) for p, g in self.gradients()])
+        return DenseRecord([(p, wide(g)[rows].sum(1)) for p, g in self.gradients()])
 
     def per_example(self, rows: slice) -> Gradients:
         """They are there."""
-        return [(p, g[rows]) for p, g in self.gradients()]
+        return [(p, wide(g)[rows]) for p, g in self.gradients()]
 
 
 class StateRecord(DenseRecord):
@@ -95,8 +96,9 @@ class LayerNormRecord(DenseRecord):
         if self.activation._version != self.version:
             raise RuntimeError("a layer's input was modified in place after the layer used it")
         shape, weight = self.layer.normalized_shape, self.layer.weight
-        normal = functional.layer_norm(self.activation, shape, eps=self.layer.eps).to(weight.dtype)
-        delta = torch.zeros_like(normal) if self.delta is None else self.delta.to(weight.dtype)
+        normal = functional.layer_norm(self.activation, shape, eps=self.layer.eps)
+        normal = normal.to(wide_type(weight.dtype))
+        delta = torch.zeros_like(normal) if self.delta is None else self.delta.to(normal.dtype)
         flat = (delta.shape[0], delta.shape[1 : delta.dim() - len(shape)].numel(), *shape)
         if trainable(weight):
             self.held.append((weight, (delta * normal).reshape(flat).sum(1)))

@@ -76,6 +76,9 @@ def spread(like: Tensor, steps: int, width: int) -> list[Tensor]:
     _keep_freed_memory()
     batch = like.shape[0]
     each = max(1, PIECE_BYTES // max(1, batch * width * like.element_size()))
+    if not like.is_cpu:
+        # A GPU's allocator keeps blocks of any size, and many small products cost launches.
+        each = steps
     return [
         like.new_empty(min(each, steps - start), batch, width) for start in range(0, steps, each)
     ]
@@ -90,7 +93,7 @@ def weight_sum(pieces: list[Tensor], went_in: Tensor, factors: Tensor) -> Tensor
         factors: float [B].
     """
     batch = went_in.shape[1]
-    each = max(1, SUM_ROWS // max(1, batch))
+    each = max(1, SUM_ROWS // max(1, batch)) if went_in.is_cpu else len(went_in)
     total, start = None, 0
     for piece in pieces:
         for part in piece.split(each):

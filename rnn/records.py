@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from rnn.precision import wide_type
+
 # Elements that a chunk of materialised outer products may hold.
 CHUNK_ELEMENTS = 1 << 24
 
@@ -82,7 +84,8 @@ def add_sum(parameter: Tensor, value: Tensor) -> None:
 def clear_refused(tensor: Tensor, factors: Tensor) -> Tensor:
     """Zero the rows of refused examples: 0 times inf is not 0."""
     refused = factors == 0
-    if not bool(refused.any()):
+    # Elsewhere than on a CPU the question would wait for all work that is under way.
+    if tensor.is_cpu and not bool(refused.any()):
         return tensor
     return tensor.masked_fill(refused.view(-1, *[1] * (tensor.dim() - 1)), 0)
 
@@ -135,10 +138,10 @@ class LinearRecord(Record):
             # The output did not reach the loss: its gradient is zero.
             self.delta = self.activation.new_zeros(*self.activation.shape[:-1], outputs)
         batch = self.activation.shape[0]
-        steps = self.activation.shape[1:-1].numel()
+        steps, dtype = self.activation.shape[1:-1].numel(), wide_type(self.weight.dtype)
         return (
-            self.activation.reshape(batch, steps, inputs).to(self.weight.dtype),
-            self.delta.reshape(batch, steps, outputs).to(self.weight.dtype),
+            self.activation.reshape(batch, steps, inputs).to(dtype),
+            self.delta.reshape(batch, steps, outputs).to(dtype),
         )
 
     def squared_norms(self) -> Tensor:
@@ -227,7 +230,8 @@ class ConvRecord(LinearRecord):
             delta = activation.new_zeros(*activation.shape[:2], self.weight.shape[0])
         else:
             delta = self.delta.transpose(1, 2)
-        return activation.to(self.weight.dtype), delta.to(self.weight.dtype)
+        dtype = wide_type(self.weight.dtype)
+        return activation.to(dtype), delta.to(dtype)
 
 
 @dataclass
@@ -265,10 +269,11 @@ class EmbeddingRecord(Record):
         if self.tokens._version != self.version:
             raise RuntimeError("a layer's tokens were modified in place after the layer used them")
         batch, width = self.tokens.shape[0], self.weight.shape[1]
+        dtype = wide_type(self.weight.dtype)
         tokens = self.tokens.reshape(batch, self.tokens.shape[1:].numel())
         if self.delta is None:
-            return tokens, self.weight.new_zeros(*tokens.shape, width)
-        delta = self.delta.reshape(*tokens.shape, width).to(self.weight.dtype)
+            return tokens, self.weight.new_zeros(*tokens.shape, width, dtype=dtype)
+        delta = self.delta.reshape(*tokens.shape, width).to(dtype)
         if self.padding is not None:
             delta = delta.masked_fill((tokens == self.padding)[..., None], 0)
         return tokens, delta
@@ -287,7 +292,7 @@ class EmbeddingRecord(Record):
         """Scatter the scaled rows."""
         tokens, delta = self.parts()
         scaled = clear_refused(delta, factors) * factors[:, None, None]
-        total = torch.zeros_like(self.weight)
+        total = torch.zeros_like(self.weight, dtype=delta.dtype)
         total.index_add_(0, tokens.flatten(), scaled.flatten(0, 1))
         add_sum(self.weight, total)
 

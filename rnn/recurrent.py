@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from rnn.cells import GRURecurrence, LSTMRecurrence, RNNRecurrence, Trace
 from rnn.dense import StateRecord
+from rnn.library import LibraryRecurrence, preferred
 from rnn.records import Record
 from rnn.recurrent_record import RecurrentRecord
 from rnn.tape import Recorded, watch
@@ -47,6 +48,11 @@ class _Recurrent(Recorded):
     bidirectional: bool
     dropout: float
     gates: int
+
+    @property
+    def kernel(self) -> str:
+        """What the library calls the cell."""
+        raise NotImplementedError
 
     def _recur(
         self, inputs: Tensor, weights: Weights, states: list[Tensor], anchor: Tensor, trace: Trace
@@ -119,7 +125,10 @@ class _Recurrent(Recorded):
         recorded = self.tape is not None and torch.is_grad_enabled()
         # Nothing before or in the layer may want a gradient: the anchor makes backward come by.
         anchor = inputs.new_zeros((), requires_grad=recorded)
-        outputs = self._recur(inputs, weights, states, anchor, trace)
+        if inputs.shape[0] and preferred(inputs):
+            outputs = LibraryRecurrence.apply(self.kernel, inputs, weights, anchor, trace, *states)
+        else:
+            outputs = self._recur(inputs, weights, states, anchor, trace)
         if self.tape is not None and recorded:
             self.tape.records.append(RecurrentRecord(weights, trace, inputs.shape[0]))
         return outputs
@@ -129,6 +138,11 @@ class RNN(_Recurrent, nn.RNN):  # type: ignore[misc]
     """torch.nn.RNN's parameters (tanh or relu), this module's forward."""
 
     gates = 1
+
+    @property
+    def kernel(self) -> str:
+        kind: str = self.nonlinearity
+        return kind
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Any):
         """Take what torch.nn.RNN takes; batch_first is always true."""
@@ -151,6 +165,10 @@ class GRU(_Recurrent, nn.GRU):  # type: ignore[misc]
 
     gates = 3
 
+    @property
+    def kernel(self) -> str:
+        return "gru"
+
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Any):
         """Take what torch.nn.GRU takes; batch_first is always true."""
         _check_options(options)
@@ -171,6 +189,10 @@ class LSTM(_Recurrent, nn.LSTM):  # type: ignore[misc]
     """torch.nn.LSTM's parameters, this module's forward."""
 
     gates = 4
+
+    @property
+    def kernel(self) -> str:
+        return "lstm"
 
     def __init__(self, input_size: int, hidden_size: int, num_layers: int = 1, **options: Any):
         """Take what torch.nn.LSTM takes; batch_first is always true."""

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from rnn.cells import Trace, weight_gradients
+from rnn.precision import wide
 from rnn.records import Gradients, LinearRecord, Record, add_sum, trainable
 
 # Products of so few steps cost their calls: the shared part of delta is rather multiplied twice.
@@ -75,16 +76,19 @@ class RecurrentRecord(Record):
     def _pieces(self) -> list[Tensor]:
         """Delta [t, B, .], nothing where the output did not reach the loss."""
         self.trace.check_unchanged()
+        if wide(self.trace.went_in) is not self.trace.went_in:
+            self.trace = _widened(self.trace)
         return self.trace.delta or []
 
     def pair(self) -> SumRecord:
         """Return the two linear maps apart, batch first."""
         weight_ih, weight_hh, bias_ih, bias_hh = self.weights
         inner, (before, shared, _) = weight_ih.shape[1], self.trace.split
+        pieces = self._pieces()
         went_in = self.trace.went_in.transpose(0, 1)
         left, right = went_in[..., :inner], went_in[..., inner:]
         own: tuple[Tensor, Tensor] | None = None
-        if pieces := self._pieces():
+        if pieces:
             delta = torch.cat(pieces).transpose(0, 1)
             own = delta[..., : before + shared].roll(-before, 2), delta[..., before:]
         zeros = went_in.new_zeros(*went_in.shape[:2], weight_ih.shape[0])
@@ -98,7 +102,8 @@ class RecurrentRecord(Record):
 
     def squared_norms(self) -> Tensor:
         """Return float [B]."""
-        pieces, went_in = self._pieces(), self.trace.went_in
+        pieces = self._pieces()
+        went_in = self.trace.went_in
         if not pieces:
             return went_in.new_zeros(self.count)
         steps, inputs = went_in.shape[0], went_in.shape[2]
@@ -156,6 +161,15 @@ class RecurrentRecord(Record):
     def per_example(self, rows: slice) -> Gradients:
         """Outer products."""
         return self.pair().per_example(rows)
+
+
+def _widened(trace: Trace) -> Trace:
+    """The trace in single precision; the walk back is over, and nothing else looks at it."""
+    out = Trace()
+    out.went_in, out.split = wide(trace.went_in), trace.split
+    pieces, trace.delta = trace.delta, None
+    out.delta = None if pieces is None else [wide(pieces.pop(0)) for _ in range(len(pieces))]
+    return out
 
 
 def _weighed(pieces: list[Tensor], start: int, width: int, gram: Tensor) -> Tensor:

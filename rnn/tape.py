@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 
 from rnn.dense import Sampler
+from rnn.precision import exact_arithmetic
 from rnn.records import CHUNK_ELEMENTS, LinearRecord, Record
 from rnn.rules import Rule, rule_of
 from rnn.shared import joint_squared_norms
@@ -85,6 +86,7 @@ class Tape:
 
     records: list[Record] = field(default_factory=list)
 
+    @exact_arithmetic()
     def squared_norms(
         self, units: Tensor | None = None, groups: Mapping[int, int] | None = None
     ) -> Tensor:
@@ -123,6 +125,7 @@ class Tape:
         count = max((groups or {0: 0}).values()) + 1
         return torch.stack([sums.get(g, torch.zeros_like(some)) for g in range(count)])
 
+    @exact_arithmetic()
     def add_clipped(self, factors: Tensor, groups: Mapping[int, int] | None = None) -> None:
         """Add the clipped sum to every parameter's summed_grad.
 
