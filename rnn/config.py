@@ -198,6 +198,8 @@ class PrivacySpent:
         accountant_version: package and version of the accountant.
         noise_source: where noise and sampling came from.
         clipping: flat, per_layer or adaptive; noise_multiplier then covers the adaptive count too.
+        mitigation: what was done for groups; noise_multiplier covers what it counted.
+        counts_epsilon: the part of epsilon that counts beside the gradients cost.
     """
 
     epsilon: float
@@ -214,3 +216,5 @@ class PrivacySpent:
     accountant_version: str
     noise_source: str
     clipping: str = "flat"
+    mitigation: str = "none"
+    counts_epsilon: float = 0.0

@@ -4,23 +4,37 @@ B rows in a physical batch; a logical batch is a Poisson sample of all training 
 """
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rnn.batch import PreparedSequences
 from rnn.config import TrainConfig
-from rnn.losses import example_losses
+from rnn.fairness.config import Mitigation, NoMitigation
+from rnn.fairness.groups import Groups
+from rnn.fairness.run import Mitigator
 from rnn.model import SequenceModel
-from rnn.privacy.clipping import AdaptiveBound, Bound
-from rnn.privacy.engine import PrivateOptimizer, accumulate_clipped
+from rnn.privacy.clipping import AdaptiveBound
+from rnn.privacy.counts import Seen
+from rnn.privacy.engine import ClipReport, PrivateOptimizer, accumulate_clipped, numbered
 from rnn.privacy.mechanism import Mechanism
+from rnn.privacy.moving import (
+    AnyBound,
+    GlobalBound,
+    GroupBounds,
+    current,
+    move,
+    rescale,
+    total_bound,
+)
 from rnn.privacy.noise import Keystream
 from rnn.privacy.ranks import Ranks
+from rnn.schedule import learning_rate, optimizer_of
 from rnn.units import Population, Sample
 
 __all__ = ["Fit", "Mechanism", "StepReport", "learning_rate", "resolve_device"]
@@ -47,16 +61,6 @@ class StepReport:
     refused: int
 
 
-def learning_rate(config: TrainConfig, step: int) -> float:
-    """Return the rate of a step counted from 0."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    if config.schedule == "constant":
-        return config.learning_rate
-    share = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
-    return config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
-
-
 def resolve_device(name: str) -> torch.device:
     """Return the device that a setting asks for; auto takes a GPU when there is one."""
     if name == "auto":
@@ -64,24 +68,17 @@ def resolve_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def _optimizer(model: SequenceModel, config: TrainConfig) -> Optimizer:
-    """The plain optimizer."""
-    if config.optimizer == "adam":
-        return torch.optim.AdamW(
-            model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-        )
-    return torch.optim.SGD(
-        model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
-    )
-
-
 @dataclass(frozen=True)
 class _Part:
-    """One physical batch: losses [B], norms and whether clipped [P]."""
+    """One physical batch: losses of rows [B], and what was seen of its units."""
 
     losses: Tensor
-    norms: Tensor
-    clipped: Tensor
+    seen: Seen
+
+
+def _under(prefix: str, saved: dict[str, Tensor]) -> dict[str, Tensor]:
+    """What is saved under a prefix, without it."""
+    return {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
 
 
 class Fit:
@@ -98,6 +95,8 @@ class Fit:
         mechanism: Mechanism | None,
         keystream: Keystream,
         ranks: Ranks | None = None,
+        mitigation: Mitigation | None = None,
+        groups: Groups | None = None,
     ):
         """Prepare a run.
 
@@ -110,9 +109,29 @@ class Fit:
             mechanism: clipping and noise, or None for training without privacy.
             keystream: of sampling and noise.
             ranks: processes that train together, each with all rows; this one alone if None.
+            mitigation: what is done for groups; the mechanism accounts for the same.
+            groups: of all rows, where it is done by group.
+
+        Raises:
+            ValueError: the mechanism accounts for another mitigation, or settings contradict.
         """
         self.device = resolve_device(config.device)
         self.model = model.to(self.device)
+        mitigation = mitigation or NoMitigation()
+        if mechanism is not None and mechanism.mitigation != mitigation:
+            raise ValueError("the mechanism accounts for another mitigation")
+        batch = config.expected_batch_size
+        self.mitigator = Mitigator(
+            mitigation,
+            groups,
+            self.model,
+            sequences.targets,
+            releases=mechanism.releases(batch) if mechanism else (),
+            expected_batch_size=batch,
+            seed=config.seed,
+        )
+        # The model, and an adversary where there is one.
+        self.trained = self.mitigator.trained.to(self.device)
         self.sequences, self.config = sequences, config
         self.sample_rate, self.mechanism, self.keystream = sample_rate, mechanism, keystream
         self.ranks = ranks or Ranks()
@@ -125,16 +144,16 @@ class Fit:
             mechanism.max_sequences if mechanism else Mechanism.max_sequences,
         )
         self.step_count = 0
-        self.plain = _optimizer(model, config)
+        self.plain = optimizer_of(self.trained, config)
         self.optimizer: Optimizer = self.plain
-        self.bound: Bound | AdaptiveBound = math.inf
+        self.bound: AnyBound = math.inf
         if mechanism is not None:
-            self.bound = mechanism.bound(self.model, config.expected_batch_size)
+            self.bound = mechanism.bound(self.trained, batch)
             self.optimizer = PrivateOptimizer(
                 self.plain,
-                noise_multiplier=mechanism.gradient_noise(config.expected_batch_size),
-                max_grad_norm=mechanism.total_bound(self.bound),
-                expected_batch_size=config.expected_batch_size,
+                noise_multiplier=mechanism.gradient_noise(batch),
+                max_grad_norm=total_bound(self.bound),
+                expected_batch_size=batch,
                 ranks=self.ranks,
             )
         self.average = {n: p.detach().clone() for n, p in model.named_parameters()}
@@ -143,7 +162,7 @@ class Fit:
         """Take one step on one Poisson sample."""
         stream = self.keystream.child(self.step_count)
         sample = self._sample(stream)
-        self.model.train()
+        self.trained.train()
         self.optimizer.zero_grad()
         # Dropout's masks come from torch; seeded by step so that a resumed run repeats them.
         torch.manual_seed(self.config.seed * 1_000_003 + self.step_count + 7 * self.ranks.rank)
@@ -156,6 +175,7 @@ class Fit:
             self._private_step(self.optimizer, stream, parts)
         else:
             self.optimizer.step()
+        self.mitigator.step([part.seen for part in parts], stream, self.ranks)
         self.step_count += 1
         self._update_average()
         return self._report(parts)
@@ -174,32 +194,35 @@ class Fit:
     ) -> None:
         """Noise and step; then the bound moves, where it moves."""
         optimizer.keystream = stream
-        if not isinstance(self.bound, AdaptiveBound):
-            optimizer.step()
-            return
-        optimizer.max_grad_norm = self.bound.value
+        optimizer.max_grad_norm = total_bound(self.bound)
+        optimizer.rescale = rescale(self.bound)
         optimizer.step()
-        self.bound.step([part.clipped for part in parts], stream.child(0), self.ranks)
+        move(self.bound, [part.seen for part in parts], stream, self.ranks)
 
     def _physical(self, part: Sample) -> _Part:
         """Losses and gradient norms of one physical batch; gradients are accumulated."""
         batch = self.sequences.batch(part.rows).to(self.device)
+        kept: list[Tensor] = []
 
         def losses() -> Tensor:
-            logits = self.model(batch.inputs, batch.lengths, batch.static)
-            return example_losses(logits, batch.targets, self.model.shape.task)
+            values, own = self.mitigator.losses(batch, part.rows)
+            kept.append(own)
+            return values
 
         if self.mechanism is None:
             values = losses()
             (values.sum() / self.config.expected_batch_size).backward()
             nothing = values.new_zeros(0)
-            return _Part(values.detach(), nothing, nothing.bool())
+            report = ClipReport(nothing, nothing.bool(), 0)
+            return _Part(kept[0], self.mitigator.seen(part.rows, kept[0], report, None))
         units = None
         if self.population.numbers is not None:
             units = torch.from_numpy(part.units).to(self.device)
-        bound = self.bound.value if isinstance(self.bound, AdaptiveBound) else self.bound
-        values, seen = accumulate_clipped(self.model, losses, bound, units)
-        return _Part(values, seen.norms, seen.clipped)
+        codes = self.mitigator.of_rows(part.rows)
+        bound = current(self.bound, None if codes is None else codes.to(self.device))
+        _, report = accumulate_clipped(self.trained, losses, bound, units)
+        seen = self.mitigator.seen(part.rows, kept[0], report, numbered(units, len(kept[0])))
+        return _Part(kept[0], seen)
 
     def _update_average(self) -> None:
         """Exponential average of weights, short-sighted at first: post-processing, it is free."""
@@ -214,8 +237,8 @@ class Fit:
         """Summarise a step."""
         empty = torch.zeros(0)
         losses = torch.cat([p.losses for p in parts]) if parts else empty
-        norms = torch.cat([p.norms for p in parts]) if parts else empty
-        clipped = torch.cat([p.clipped for p in parts]) if parts else empty
+        norms = torch.cat([p.seen.norms for p in parts]) if parts else empty
+        clipped = torch.cat([p.seen.clipped for p in parts]) if parts else empty
         return StepReport(
             step=self.step_count,
             rows=len(losses),
@@ -225,14 +248,23 @@ class Fit:
             refused=int((~norms.isfinite()).sum()),
         )
 
+    def _trained(self) -> Iterator[tuple[str, nn.Parameter]]:
+        """All that is trained, the model's parameters under their own names."""
+        yield from self.model.named_parameters()
+        if self.mitigator.adversary is not None:
+            yield from self.mitigator.adversary.named_parameters(prefix="adversary")
+
     def tensors(self) -> dict[str, Tensor]:
         """Return all that a later process needs to go on; no key or seed is among it."""
         out = {"step": torch.tensor(self.step_count)}
         if isinstance(self.bound, AdaptiveBound):
             out["bound"] = torch.tensor(self.bound.value, dtype=torch.float64)
-        for name, parameter in self.model.named_parameters():
+        elif isinstance(self.bound, GlobalBound | GroupBounds):
+            out |= {f"bound/{key}": value for key, value in self.bound.tensors().items()}
+        out |= {f"weights/{key}": value for key, value in self.mitigator.tensors().items()}
+        out |= {f"average/{name}": value for name, value in self.average.items()}
+        for name, parameter in self._trained():
             out[f"weight/{name}"] = parameter.detach()
-            out[f"average/{name}"] = self.average[name]
             for key, value in self.plain.state.get(parameter, {}).items():
                 out[f"optimizer/{key}/{name}"] = torch.as_tensor(value)
         return out
@@ -242,10 +274,14 @@ class Fit:
         self.step_count = int(saved["step"])
         if isinstance(self.bound, AdaptiveBound):
             self.bound.value = float(saved["bound"])
+        elif isinstance(self.bound, GlobalBound | GroupBounds):
+            self.bound.load(_under("bound/", saved))
+        self.mitigator.load(_under("weights/", saved))
         with torch.no_grad():
-            for name, parameter in self.model.named_parameters():
+            for name, value in self.average.items():
+                value.copy_(saved[f"average/{name}"])
+            for name, parameter in self._trained():
                 parameter.copy_(saved[f"weight/{name}"])
-                self.average[name].copy_(saved[f"average/{name}"])
                 state = {
                     key.split("/")[1]: value.clone()
                     for key, value in saved.items()

@@ -11,10 +11,12 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from rnn.config import AdaptiveConfig
+from rnn.fairness.config import GlobalAdapt, GroupClipping, NoMitigation
 from rnn.privacy.accounting import epsilon_spent, noise_for
-from rnn.privacy.clipping import AdaptiveBound
-from rnn.privacy.engine import ClipReport, PrivateOptimizer, accumulate_clipped
+from rnn.privacy.counts import Seen, by_unit
+from rnn.privacy.engine import PrivateOptimizer, accumulate_clipped, numbered
 from rnn.privacy.mechanism import Mechanism
+from rnn.privacy.moving import current, move, rescale, total_bound
 from rnn.privacy.noise import Keystream
 from rnn.privacy.ranks import Ranks
 
@@ -38,14 +40,14 @@ class Private:
         self.optimizer = PrivateOptimizer(
             optimizer,
             noise_multiplier=mechanism.gradient_noise(expected_batch_size),
-            max_grad_norm=mechanism.total_bound(self.bound),
+            max_grad_norm=total_bound(self.bound),
             expected_batch_size=expected_batch_size,
             ranks=self.ranks,
         )
         self.optimizer.zero_grad()
         self._stream: Keystream | None = None
         self._sampled = 0
-        self._reports: list[ClipReport] = []
+        self._parts: list[Seen] = []
 
     @property
     def noise_multiplier(self) -> float:
@@ -69,27 +71,40 @@ class Private:
         self._sampled = len(mine)
         return torch.from_numpy(np.ascontiguousarray(mine, dtype=np.int64))
 
-    def accumulate(self, losses: Callable[[], Tensor], units: Tensor | None = None) -> Tensor:
+    def accumulate(
+        self,
+        losses: Callable[[], Tensor],
+        units: Tensor | None = None,
+        groups: Tensor | None = None,
+    ) -> Tensor:
         """Add a physical batch, a part of the sample, and return its losses [B], detached.
 
         Args:
             losses: runs the model on the batch and returns each row's own loss, float [B].
             units: int64 [B], the person of each row; all rows of a person in one batch.
+            groups: int64 [B], the group of each row, for bounds by group: a person has one.
         """
         if self._stream is None:
             raise RuntimeError("call sample() first")
-        bound = self.bound.value if isinstance(self.bound, AdaptiveBound) else self.bound
+        bound = current(self.bound, groups)
         values, report = accumulate_clipped(self.model, losses, bound, units)
-        self._reports.append(report)
+        codes = None if groups is None else by_unit(groups, numbered(units, len(values)))
+        self._parts.append(Seen(report.norms, report.clipped, values, codes))
         return values
 
-    def step(self, losses: Callable[[], Tensor] | None = None, units: Tensor | None = None) -> None:
+    def step(
+        self,
+        losses: Callable[[], Tensor] | None = None,
+        units: Tensor | None = None,
+        groups: Tensor | None = None,
+    ) -> None:
         """Noise what was accumulated and update the weights.
 
         Args:
             losses: of the whole sample, where it fits in memory; not called where the sample is
                 empty, which is a step like any other.
             units: as for `accumulate`.
+            groups: as for `accumulate`.
 
         Raises:
             RuntimeError: no sample was drawn for this step.
@@ -99,18 +114,17 @@ class Private:
         if stream is None:
             raise RuntimeError("call sample() first")
         if losses is not None and self._sampled:
-            self.accumulate(losses, units)
-        seen = sum(len(report.norms) for report in self._reports)
+            self.accumulate(losses, units, groups)
+        seen = sum(len(part.norms) for part in self._parts)
         if seen != self._sampled:
             raise ValueError(f"{seen} rows or persons were seen, {self._sampled} were sampled")
         self.optimizer.keystream = stream
-        if isinstance(self.bound, AdaptiveBound):
-            self.optimizer.max_grad_norm = self.bound.value
+        self.optimizer.max_grad_norm = total_bound(self.bound)
+        self.optimizer.rescale = rescale(self.bound)
         self.optimizer.step()
-        if isinstance(self.bound, AdaptiveBound):
-            self.bound.step([r.clipped for r in self._reports], stream.child(0), self.ranks)
+        move(self.bound, self._parts, stream, self.ranks)
         self.optimizer.zero_grad()
-        self._stream, self._reports = None, []
+        self._stream, self._parts = None, []
         self.steps += 1
 
     def epsilon(self, delta: float) -> float:
@@ -158,6 +172,8 @@ def make_private(
     clipping: str = "flat",
     layer_max_grad_norms: dict[str, float] | None = None,
     adaptive: AdaptiveConfig | None = None,
+    mitigation: GlobalAdapt | GroupClipping | None = None,
+    groups: int = 0,
     insecure_seed: int | None = None,
 ) -> Private:
     """Return what samples, clips, noises and accounts for a torch model.
@@ -175,6 +191,8 @@ def make_private(
         clipping: flat, per_layer or adaptive.
         layer_max_grad_norms: per_layer: layer -> bound; equal shares if empty.
         adaptive: how an adaptive bound moves.
+        mitigation: Global-Adapt, or bounds by group; then clipping is flat.
+        groups: public number of groups, for bounds by group.
         insecure_seed: repeatable noise for tests; it protects nobody.
 
     Raises:
@@ -186,6 +204,8 @@ def make_private(
         raise ValueError("expected_batch_size and max_grad_norm must be above 0")
     if clipping not in ("flat", "per_layer", "adaptive"):
         raise ValueError(f"clipping = {clipping!r} must be flat, per_layer or adaptive")
+    if isinstance(mitigation, GroupClipping) and groups < 1:
+        raise ValueError("bounds by group need groups, the public number of them")
     mechanism = Mechanism(
         sample_rate,
         _noise(noise_multiplier, target_epsilon, delta, steps, sample_rate),
@@ -193,6 +213,8 @@ def make_private(
         clipping=clipping,
         layer_max_grad_norms=layer_max_grad_norms or {},
         adaptive=adaptive or AdaptiveConfig(),
+        mitigation=mitigation or NoMitigation(),
+        groups=groups,
     )
     if insecure_seed is None:
         keystream = Keystream.from_system()

@@ -14,8 +14,10 @@ from rnn.privacy.noise import Keystream
 from rnn.privacy.ranks import Ranks
 
 
-def clip_factors(norms: Tensor, max_grad_norm: float) -> Tensor:
+def clip_factors(norms: Tensor, max_grad_norm: float | Tensor) -> Tensor:
     """Return float [P]: what scales each gradient to a norm of at most max_grad_norm.
+
+    One bound, or one a unit.
 
     A norm that is not finite gets 0.
     """

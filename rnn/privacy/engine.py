@@ -25,6 +25,7 @@ __all__ = [
     "PrivateOptimizer",
     "accumulate_clipped",
     "clip_factors",
+    "numbered",
     "rounding_margin",
 ]
 
@@ -57,8 +58,16 @@ class ClipReport:
     refused: int
 
 
-def _numbered(units: Tensor | None, rows: int) -> Tensor | None:
-    """Units numbered 0..P-1 in ascending order of their names."""
+def numbered(units: Tensor | None, rows: int) -> Tensor | None:
+    """Return units numbered 0..P-1 in ascending order of their names; None where rows are units.
+
+    Args:
+        units: int64 [B], any names.
+        rows: B.
+
+    Raises:
+        ValueError: not one unit a row.
+    """
     if units is None:
         return None
     if units.shape != (rows,):
@@ -66,7 +75,18 @@ def _numbered(units: Tensor | None, rows: int) -> Tensor | None:
     return torch.unique(units, return_inverse=True)[1]
 
 
-def _clip(tape: Tape, units: Tensor | None, bound: Bound) -> ClipReport:
+def _unit_bounds(bound: float | Tensor, units: Tensor | None, dtype: torch.dtype) -> float | Tensor:
+    """The bound of each unit: the least of its rows', a function of that unit alone."""
+    if not isinstance(bound, Tensor):
+        return bound
+    bound = bound.to(dtype)
+    if units is None:
+        return bound
+    out = bound.new_zeros(int(units.max()) + 1)
+    return out.scatter_reduce(0, units, bound, "amin", include_self=False)
+
+
+def _clip(tape: Tape, units: Tensor | None, bound: Bound | Tensor) -> ClipReport:
     """Clip what the tape holds and add it up."""
     groups = bound.groups if isinstance(bound, LayerBounds) else None
     squares = tape.squared_norms(units, groups)
@@ -79,7 +99,7 @@ def _clip(tape: Tape, units: Tensor | None, bound: Bound) -> ClipReport:
         clipped = (factors < 1).any(0)
     else:
         whole = squares
-        factors = clip_factors(squares.sqrt(), bound)
+        factors = clip_factors(squares.sqrt(), _unit_bounds(bound, units, squares.dtype))
         clipped = factors < 1
     tape.add_clipped(factors if units is None else factors[..., units], groups)
     return ClipReport(whole.sqrt(), clipped, int((~whole.isfinite()).sum()))
@@ -88,7 +108,7 @@ def _clip(tape: Tape, units: Tensor | None, bound: Bound) -> ClipReport:
 def accumulate_clipped(
     model: nn.Module,
     losses: Callable[[], Tensor],
-    max_grad_norm: Bound,
+    max_grad_norm: Bound | Tensor,
     units: Tensor | None = None,
 ) -> tuple[Tensor, ClipReport]:
     """Add one physical batch's clipped gradient sum to the parameters' `summed_grad`.
@@ -96,7 +116,8 @@ def accumulate_clipped(
     Args:
         model: every trainable layer has a one-pass rule, or Opacus a sampler for it.
         losses: runs the model forward and returns each row's own loss, float [B].
-        max_grad_norm: bound on one unit's gradient, or bounds by layer.
+        max_grad_norm: bound on one unit's gradient, bounds by layer, or float [B], one a row: the
+            noise must be scaled to the largest that there may be.
         units: int64 [B], which person each row belongs to; the gradients of a person's rows are
             added up and clipped together, so all of them must be in this batch. None: each row
             is a unit.
@@ -114,7 +135,7 @@ def accumulate_clipped(
             raise ValueError(f"losses have shape {tuple(values.shape)}: one number an example")
         if len(values):
             values.sum().backward()
-    numbered = _numbered(units, len(values))
+    unit_numbers = numbered(units, len(values))
     if not len(values):
         empty = values.detach()
         return empty, ClipReport(empty, empty.bool(), 0)
@@ -122,7 +143,7 @@ def accumulate_clipped(
         if record.rows != len(values):
             raise ValueError(f"a layer saw {record.rows} rows, the losses have {len(values)}")
     with torch.no_grad():
-        report = _clip(tape, numbered, max_grad_norm)
+        report = _clip(tape, unit_numbers, max_grad_norm)
     return values.detach(), report
 
 
@@ -155,6 +176,8 @@ class PrivateOptimizer(DPOptimizer):
         )
         self.keystream: Keystream | None = None
         self.ranks = ranks or Ranks()
+        # Post-processing of the noisy sum; Global-Adapt's.
+        self.rescale = 1.0
 
     def pre_step(self, closure: Callable[[], float] | None = None) -> bool:
         """Noise the sums and divide; an empty batch is noise alone, and is a step like any."""
@@ -164,15 +187,18 @@ class PrivateOptimizer(DPOptimizer):
             self.step_hook(self)
         return True
 
-    def _sums(self) -> list[Tensor]:
-        """The clipped sum of each parameter over all processes, in double precision."""
-        sums = [
-            torch.zeros(p.shape, dtype=torch.float64)
+    def _sum(self) -> Tensor:
+        """The clipped sum of all parameters over all processes, flat, float64 on the CPU.
+
+        One vector, so that a GPU is waited for once.
+        """
+        parts = [
+            torch.zeros_like(p).flatten()
             if p.summed_grad is None
-            else p.summed_grad.detach().cpu().double()
+            else p.summed_grad.detach().flatten()
             for p in self.params
         ]
-        return self.ranks.add(sums)
+        return self.ranks.add([torch.cat(parts).cpu().double()])[0]
 
     def add_noise(self) -> None:
         """Put clipped sum plus noise into each parameter's gradient; the noise is spent once."""
@@ -182,18 +208,18 @@ class PrivateOptimizer(DPOptimizer):
         margin = 1 + rounding_margin(self.expected_batch_size)
         scale = self.noise_multiplier * self.max_grad_norm * margin
         grid = grid_for(self.max_grad_norm, sum(p.numel() for p in self.params))
-        sums = self._sums()
+        total = self._sum()
         if self.ranks.first:
-            # One draw for all: a small model has more parameters than numbers worth a call.
-            flat = torch.cat([s.flatten() for s in sums]).numpy()
-            sums = cut(torch.from_numpy(noised(flat, stream, scale, grid)), sums)
-        for p, value in zip(self.params, self.ranks.spread(sums), strict=True):
+            total = torch.from_numpy(noised(total.numpy(), stream, scale, grid))
+        (noisy,) = self.ranks.spread([total])
+        noisy = noisy.to(self.params[0].device)
+        for p, value in zip(self.params, cut(noisy, self.params), strict=True):
             p.grad = value.to(device=p.device, dtype=p.dtype)
 
     def scale_grad(self) -> None:
         """Divide by the expected batch size, whatever the batch was."""
         for p in self.params:
-            p.grad /= self.expected_batch_size
+            p.grad /= self.expected_batch_size / self.rescale
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget gradients and sums; every step here is a whole logical batch."""

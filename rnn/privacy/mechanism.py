@@ -5,8 +5,10 @@ from dataclasses import dataclass, field
 from torch import nn
 
 from rnn.config import AdaptiveConfig, PrivacyConfig
-from rnn.privacy.clipping import AdaptiveBound, Bound, LayerBounds, layer_bounds
-from rnn.privacy.effective import count_noise, gradient_noise
+from rnn.fairness.config import GlobalAdapt, GroupClipping, Mitigation, NoMitigation
+from rnn.privacy.clipping import AdaptiveBound, layer_bounds
+from rnn.privacy.effective import Release, count_noise, gradient_noise, releases_of
+from rnn.privacy.moving import AnyBound, GlobalBound, GroupBounds, total_bound
 
 
 @dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Mechanism:
         clipping: flat, per_layer or adaptive.
         layer_max_grad_norms: layer -> bound; equal shares of max_grad_norm if empty.
         adaptive: how the bound moves.
+        mitigation: what is done for groups; what it counts is part of the release.
+        groups: public number of group labels, for bounds by group.
     """
 
     sample_rate: float
@@ -33,10 +37,18 @@ class Mechanism:
     clipping: str = "flat"
     layer_max_grad_norms: dict[str, float] = field(default_factory=dict)
     adaptive: AdaptiveConfig = field(default_factory=AdaptiveConfig)
+    mitigation: Mitigation = field(default_factory=NoMitigation)
+    groups: int = 0
 
     @classmethod
     def of(
-        cls, privacy: PrivacyConfig, *, sample_rate: float, noise_multiplier: float
+        cls,
+        privacy: PrivacyConfig,
+        *,
+        sample_rate: float,
+        noise_multiplier: float,
+        mitigation: Mitigation | None = None,
+        groups: int = 0,
     ) -> "Mechanism":
         """Return the mechanism of some settings, their noise solved for."""
         return cls(
@@ -48,6 +60,8 @@ class Mechanism:
             clipping=privacy.clipping,
             layer_max_grad_norms=privacy.layer_max_grad_norms,
             adaptive=privacy.adaptive,
+            mitigation=mitigation or NoMitigation(),
+            groups=groups,
         )
 
     def count_noise(self, expected_batch_size: int) -> float:
@@ -58,22 +72,44 @@ class Mechanism:
             expected_batch_size=expected_batch_size,
         )
 
+    def releases(self, expected_batch_size: int) -> tuple[Release, ...]:
+        """Return what a step releases beside the gradients."""
+        return releases_of(
+            self.clipping,
+            self.adaptive,
+            self.mitigation,
+            noise_multiplier=self.noise_multiplier,
+            expected_batch_size=expected_batch_size,
+        )
+
     def gradient_noise(self, expected_batch_size: int) -> float:
         """Return the noise multiplier of the gradients alone.
 
         Raises:
-            ValueError: the count alone costs more than noise_multiplier allows.
+            ValueError: the counts alone cost more than noise_multiplier allows.
         """
-        if self.clipping != "adaptive":
-            return self.noise_multiplier
-        return gradient_noise(self.noise_multiplier, self.count_noise(expected_batch_size))
+        releases = self.releases(expected_batch_size)
+        return gradient_noise(self.noise_multiplier, *releases)
 
-    def bound(self, model: nn.Module, expected_batch_size: int) -> Bound | AdaptiveBound:
+    def bound(self, model: nn.Module, expected_batch_size: int) -> AnyBound:
         """Return what a unit's gradient is clipped to.
 
         Raises:
-            ValueError: layer_max_grad_norms does not name the model's layers.
+            ValueError: layer_max_grad_norms does not name the model's layers, or two settings
+                want to move one bound.
         """
+        if isinstance(self.mitigation, GlobalAdapt | GroupClipping):
+            if self.clipping != "flat":
+                raise ValueError(f"{self.mitigation.method} moves the bound: clipping is flat")
+            # The last release is the one with a count of its own.
+            noise = self.releases(expected_batch_size)[-1].noise
+            if isinstance(self.mitigation, GlobalAdapt):
+                return GlobalBound.of(
+                    self.mitigation, self.max_grad_norm, noise, expected_batch_size
+                )
+            return GroupBounds.of(
+                self.mitigation, self.max_grad_norm, noise, expected_batch_size, self.groups
+            )
         if self.clipping == "per_layer":
             return layer_bounds(model, self.max_grad_norm, self.layer_max_grad_norms)
         if self.clipping == "adaptive":
@@ -89,8 +125,6 @@ class Mechanism:
         return self.max_grad_norm
 
     @staticmethod
-    def total_bound(bound: Bound | AdaptiveBound) -> float:
+    def total_bound(bound: AnyBound) -> float:
         """Return the bound over all parameters, to which the noise is scaled."""
-        if isinstance(bound, AdaptiveBound):
-            return bound.value
-        return bound.total if isinstance(bound, LayerBounds) else bound
+        return total_bound(bound)

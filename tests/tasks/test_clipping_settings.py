@@ -6,7 +6,7 @@ import json
 import pytest
 import yaml
 
-from rnn.privacy.effective import effective_noise
+from rnn.privacy.effective import centred_count, effective_noise
 from tasks.params import UserError, load_recipe, validate
 from tasks.plan import private_plan
 from tasks.recipe import TrainPlan
@@ -23,6 +23,7 @@ class _Prepared:
         from rnn.batch import PreparedSequences
         from rnn.config import InputShape
 
+        self.groups = None
         self.shape = InputShape(
             input_size=2, vocabulary_size=0, static_size=0, output_size=1, task="binary"
         )
@@ -55,7 +56,7 @@ def test_account_is_of_the_effective_noise(tmp_path, clipping):
     assert account.noise_multiplier == plan.noise_multiplier
     noise = fit.optimizer.noise_multiplier
     if clipping == "adaptive":
-        noise = effective_noise(noise, fit.bound.count_noise)
+        noise = effective_noise(noise, centred_count(fit.bound.count_noise))
     assert noise == pytest.approx(plan.noise_multiplier)
     fit.step()
 
@@ -68,7 +69,7 @@ def test_plan_survives_json(tmp_path):
 
 
 def test_mistakes_are_one_line(tmp_path):
-    with pytest.raises(UserError, match=r"^privacy\.adaptive\.count_noise: .* must be above half"):
+    with pytest.raises(UserError, match=r"^privacy\.adaptive\.count_noise = .* must be above half"):
         _plan(tmp_path, clipping="adaptive", adaptive={"count_noise": 0.001})
     plan = _plan(tmp_path, clipping="per_layer", layer_max_grad_norms={"tail": 1.0})
     with pytest.raises(UserError, match=r"^privacy: bounds for layers \['tail'\]"):

@@ -11,7 +11,7 @@ from torch import nn
 
 from rnn.config import AdaptiveConfig, PrivacyConfig
 from rnn.privacy.clipping import AdaptiveBound, layer_bounds
-from rnn.privacy.effective import effective_noise, gradient_noise
+from rnn.privacy.effective import centred_count, effective_noise, gradient_noise
 from rnn.privacy.engine import accumulate_clipped
 from rnn.privacy.mechanism import Mechanism
 from rnn.privacy.noise import Keystream
@@ -107,7 +107,7 @@ def test_removing_a_unit_moves_the_layers_by_at_most_the_root_of_squares(seed, b
 
 def test_effective_noise_is_that_of_both_releases_composed():
     noise, count = 1.1, 3.0
-    effective = effective_noise(noise, count)
+    effective = effective_noise(noise, centred_count(count))
     pair = dp_accounting.ComposedDpEvent(
         [dp_accounting.GaussianDpEvent(noise), dp_accounting.GaussianDpEvent(2 * count)]
     )
@@ -126,9 +126,11 @@ def test_effective_noise_is_that_of_both_releases_composed():
 
 
 def test_gradient_noise_undoes_effective_noise():
-    assert effective_noise(gradient_noise(0.9, 2.0), 2.0) == pytest.approx(0.9)
+    count = centred_count(2.0)
+    assert effective_noise(gradient_noise(0.9, count), count) == pytest.approx(0.9)
+    assert gradient_noise(0.9) == 0.9
     with pytest.raises(ValueError, match="must be above half"):
-        gradient_noise(2.0, 1.0)
+        gradient_noise(2.0, centred_count(1.0))
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -148,7 +150,7 @@ def test_the_released_pair_moves_by_at_most_one_effective_noise(seed, by_person)
         whole = released(torch.arange(COUNT), clip)
         for unit in units.unique():
             rest = released((units != unit).nonzero()[:, 0], clip)
-            limit = 1 / effective_noise(noise, count_noise)
+            limit = 1 / effective_noise(noise, centred_count(count_noise))
             assert float((whole - rest).norm()) <= limit + 1e-9
             # The count moves by half, neither nothing nor one.
             assert abs(float(whole[-1] - rest[-1])) * count_noise == pytest.approx(0.5)
@@ -211,7 +213,8 @@ def _mechanism(**changes):
 def test_mechanism_of_settings():
     adaptive = _mechanism()
     assert adaptive.count_noise(100) == 5.0
-    assert effective_noise(adaptive.gradient_noise(100), 5.0) == pytest.approx(0.9)
+    left = adaptive.gradient_noise(100)
+    assert effective_noise(left, centred_count(5.0)) == pytest.approx(0.9)
     assert _mechanism().count_noise(4) == 0.9
     assert _mechanism(clipping="flat").gradient_noise(100) == 0.9
     assert _mechanism(adaptive=AdaptiveConfig(count_noise=7.0)).count_noise(100) == 7.0

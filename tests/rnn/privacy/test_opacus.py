@@ -35,9 +35,26 @@ def _batch(step):
     return inputs, torch.randn(ROWS, generator=generator, dtype=torch.float64)
 
 
-def _noise(step, numel):
-    generator = torch.Generator().manual_seed(1000 * step + numel)
-    return torch.randn(numel, generator=generator, dtype=torch.float64)
+def _noise(step, count):
+    generator = torch.Generator().manual_seed(step)
+    return torch.randn(count, generator=generator, dtype=torch.float64)
+
+
+def _slices(model):
+    """Where the noise of each of Opacus' parameters is in our vector, in Opacus' order.
+
+    Ours come as in torch.nn: both weights of the recurrence, both biases, then the output's.
+    """
+    sizes = {name: p.numel() for name, p in model.named_parameters()}
+
+    def place(name):
+        return not name.startswith("recurrent"), "bias" in name, "hh" in name
+
+    start, found = 0, {}
+    for name in sorted(sizes, key=place):
+        found[name] = slice(start, start + sizes[name])
+        start += sizes[name]
+    return [found[name] for name in sizes], start
 
 
 def _theirs(model, monkeypatch):
@@ -46,14 +63,17 @@ def _theirs(model, monkeypatch):
     optimizer = DPOptimizer(
         plain, noise_multiplier=NOISE, max_grad_norm=CLIP, expected_batch_size=8
     )
-    now = [0]
-    monkeypatch.setattr(
-        opacus_optimizer,
-        "_generate_noise",
-        lambda std, reference, **_: _noise(now[0], reference.numel()).view_as(reference) * std,
-    )
+    slices, total = _slices(model)
+    now = {"step": 0, "place": 0}
+
+    def generate(std, reference, **_):
+        values = _noise(now["step"], total)[slices[now["place"]]]
+        now["place"] += 1
+        return values.view_as(reference) * std
+
+    monkeypatch.setattr(opacus_optimizer, "_generate_noise", generate)
     for step in range(STEPS):
-        now[0] = step
+        now.update(step=step, place=0)
         optimizer.zero_grad()
         inputs, targets = _batch(step)
         (wrapped(inputs) - targets).square().sum().backward()

@@ -1,0 +1,1 @@
+"""Mitigations inside private training: loss weights, an adversary, clipping by group."""
