@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from rnn.batch import PreparedSequences
+    from rnn.fairness.groups import Groups
     from rnn.model import SequenceModel
 
 T = TypeVar("T")
@@ -150,11 +151,13 @@ class Prepared:
         sequences: memory-mapped arrays of all people.
         people: one row a person: person_id, split ("train" or "test"), length.
         schema: what the channels, steps and classes are called.
+        groups: which public label each person has, for a mitigation that trains by group.
     """
 
     sequences: "PreparedSequences"
     people: pl.DataFrame
     schema: dict[str, Any]
+    groups: "Groups | None" = None
 
     @property
     def shape(self) -> InputShape:
@@ -197,7 +200,15 @@ def read_prepared(recipe: str) -> Prepared:
         sequences=sequences,
         people=pl.read_parquet(root / "people.parquet"),
         schema=schema,
+        groups=_groups(array("groups"), schema) if "groups" in schema else None,
     )
+
+
+def _groups(codes: np.ndarray, schema: dict[str, Any]) -> "Groups":
+    """Labels by their numbers."""
+    from rnn.fairness.groups import Groups
+
+    return Groups(codes, tuple(schema["groups"]["labels"]))
 
 
 def read_sensitive_features(recipe: str) -> pl.DataFrame:

@@ -1,241 +1,230 @@
-"""Whom the model treats otherwise: figures by group, suppressed where a group is small.
+"""Whom the model treats otherwise: figures by group, of every sensitive feature and crossing.
 
-N held-out people, G groups of all sensitive features together. Of a binary target, y and d are
-1 for the favourable outcome and for a favourable decision; all rates are of the favourable one.
+N held-out people, G groups of all features together. Of a binary target, y and d are 1 for the
+favourable outcome and for a favourable decision; all rates are of the favourable one. Exact
+figures stay inside. What is published of a binary target is made from one noised table; of
+other targets it is exact, with small groups withheld.
 """
 
-from collections.abc import Callable
+import importlib
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
+import polars as pl
 from fairlearn.metrics import (
     MetricFrame,
-    demographic_parity_difference,
-    demographic_parity_ratio,
-    equalized_odds_difference,
-    equalized_odds_ratio,
     false_positive_rate,
     selection_rate,
     true_positive_rate,
 )
-from numpy.typing import NDArray
 
-from tasks import artifacts, stats
-from tasks.evidence.audited import (
-    LEVEL_OF,
-    Audited,
-    audited,
-    comparison,
-    favourable_name,
-    intervals,
-    levels_of,
-    reference_of,
-)
-from tasks.evidence.groups import Comparison, extremes, smallest_ratio, to_reference
-from tasks.evidence.suppress import UNKNOWN, Groups, find_groups, reasons
+from tasks import artifacts
+from tasks.evidence import history
+from tasks.evidence.audited import Audited, audited, favourable_name, table_of
+from tasks.evidence.intersections import Crossed, cross
+from tasks.evidence.plain_audit import audit_plain
+from tasks.evidence.privacy_cost import privacy_cost
+from tasks.evidence.published import contents_of, noised_audit, suppressed_audit
+from tasks.evidence.score_table import draws_clustered, fine_edges, flat_cells
+from tasks.evidence.suppress import UNKNOWN, Groups, find_groups
+from tasks.evidence.swap import swap_audit
+from tasks.evidence.table_audit import NAMES, audit_table, nothing_withheld
+from tasks.evidence.table_intervals import Figures, resampled
 from tasks.params import UserError, command
-from tasks.recipe import AuditConfig, TargetPlan
+from tasks.recipe import AuditConfig, ReleasePlan, TargetPlan
 
 Table = dict[str, Any]
 
-EXTREMES: dict[str, Callable[..., float]] = {
-    "demographic_parity_difference": demographic_parity_difference,
-    "demographic_parity_ratio": demographic_parity_ratio,
-    "equalized_odds_difference": equalized_odds_difference,
-    "equalized_odds_ratio": equalized_odds_ratio,
-}
+# So many rows at most are counted a second time by Fairlearn, which takes seconds for more.
+CHECKED = 50_000
+# Tables that are resampled by person have so many score bins.
+CLUSTERED_BINS = 100
 
 
-def by_group(data: Audited, labels: NDArray[Any]) -> dict[str, dict[str, float]]:
-    """Return Fairlearn's point values of one feature: label -> metric -> value.
+def check_with_fairlearn(data: Audited, groups: Groups, found: Table) -> int:
+    """Compare the table's point values with Fairlearn's, group by group of single features.
 
-    Rates without anybody in the denominator are left as Fairlearn gives them, 0; the intervals
-    mask them.
+    Args:
+        data: of a binary target.
+        groups: of all features.
+        found: the audit's tables.
+
+    Returns:
+        How many figures were compared; 0 where there are too many people.
+
+    Raises:
+        RuntimeError: a figure differs, which is a fault of this code.
     """
-    metrics: dict[str, Callable[..., Any]] = {}
-    if data.task == "binary":
-        metrics = {
-            "base_rate": lambda y_true, y_pred: np.mean(y_true),
-            "selection_rate": selection_rate,
-            "tpr": lambda y_true, y_pred: true_positive_rate(y_true, y_pred, pos_label=1),
-            "fpr": lambda y_true, y_pred: false_positive_rate(y_true, y_pred, pos_label=1),
-            "accuracy": lambda y_true, y_pred: np.mean(y_true == y_pred),
-        }
-    elif data.task == "multiclass":
-        metrics = {"accuracy": lambda y_true, y_pred: np.mean(y_true == y_pred)}
-    else:
-        metrics = {
-            "mae": lambda y_true, y_pred: np.mean(np.abs(y_pred - y_true)),
-            "bias": lambda y_true, y_pred: np.mean(y_pred - y_true),
-        }
-    frame = MetricFrame(
-        metrics=metrics,
-        y_true=data.y,
-        y_pred=data.d,
-        sensitive_features={"group": labels},
-    )
-    return {str(label): row.to_dict() for label, row in frame.by_group.iterrows()}
+    if len(data.y) > CHECKED:
+        return 0
+    metrics = {
+        "selection_rate": selection_rate,
+        "tpr": lambda y_true, y_pred: true_positive_rate(y_true, y_pred, pos_label=1),
+        "fpr": lambda y_true, y_pred: false_positive_rate(y_true, y_pred, pos_label=1),
+    }
+    compared = 0
+    for feature in (f for f in found["features"] if not f["crosses"]):
+        frame = MetricFrame(
+            metrics=metrics,
+            y_true=data.y,
+            y_pred=data.d,
+            sensitive_features={"group": groups.column(feature["name"])},
+        ).by_group
+        numbers = {groups.labels[n]: n for n in groups.of(feature["name"]).tolist()}
+        for row in feature["groups"]:
+            for name in metrics:
+                ours = (row["metrics"][name] or {}).get("value")
+                if ours is None:
+                    continue
+                compared += 1
+                theirs = float(frame.loc[numbers[row["label"]], name])
+                if abs(ours - theirs) > 1e-9:
+                    raise RuntimeError(f"{feature['name']} {row['label']}: {name} {ours} {theirs}")
+    return compared
 
 
-def group_row(
-    label: str,
-    figures: dict[str, stats.Interval],
-    people: int,
-    why: dict[str, str | None],
+def exact_audit(
+    data: Audited,
+    crossed: Crossed,
     plan: AuditConfig,
+    threshold: float | None,
+    names: tuple[str, ...] = (),
 ) -> Table:
-    """Return one group's row: its figures, or why they are withheld.
+    """Return the audit with nothing withheld: internal.
 
     Args:
-        label: of the group.
-        figures: by metric.
-        people: in the group.
-        why: by level, the reason to withhold or None.
-        plan: smallest numbers to show.
+        data: outcomes and predictions of one model.
+        crossed: groups of all features and crossings.
+        plan: references, confidence and resampling.
+        threshold: of the favourable score; None unless binary.
+        names: of classes.
     """
-    reason = {name: why[LEVEL_OF[name]] for name in figures}
-    hidden = why["people"]
-    shown_people = str(people)
-    if hidden:
-        shown_people = f"<{plan.min_people}" if hidden.startswith("fewer") else "withheld"
+    if data.task != "binary":
+        return audit_plain(data, crossed, plan, nothing_withheld(crossed.groups.labels), names)
+    assert threshold is not None
+    table = table_of(data, crossed.groups, threshold, fine_edges(threshold))
+    found = by_person(data, crossed.groups, threshold, plan) if data.repeated else None
+    return audit_table(table, plan, crossed.parents, nothing_withheld(table.labels), found=found)
+
+
+def by_person(
+    data: Audited, groups: Groups, threshold: float, plan: AuditConfig
+) -> dict[str, Figures]:
+    """Return figures whose intervals resample persons with all their rows."""
+    assert data.score is not None
+    edges = fine_edges(threshold, CLUSTERED_BINS)
+    coarse = table_of(data, groups, threshold, edges)
+    cells = flat_cells(groups.codes, data.y, data.score, data.d, edges, coarse.decided)
+    blocks = draws_clustered(coarse, cells, data.persons, plan.bootstraps, plan.seed)
+    return resampled(coarse, blocks, NAMES, plan.confidence)
+
+
+def thresholds(recipe: str, wanted: TargetPlan) -> dict[str, float]:
+    """Return each model's threshold of the favourable score; empty unless binary."""
+    if wanted.target.kind != "binary" or wanted.decision is None:
+        return {}
+    root = artifacts.folder(recipe, "predictions")
+    others = artifacts.read_json(root / "internal" / "metrics.json")
+    found = {"model": artifacts.read_json(root / "published" / "metrics.json")["decision"]}
+    found |= {name: others[name]["decision"] for name in ("twin", "baseline") if name in others}
+    favoured = wanted.target.classes.index(wanted.decision.favourable) == 1
     return {
-        "label": label,
-        "n": None if hidden else people,
-        "people": shown_people,
-        "suppressed": hidden,
-        "metrics": {n: None if reason[n] else f.as_dict() for n, f in figures.items()},
-        "withheld": {name: text for name, text in reason.items() if text},
+        name: float(d["threshold"]) if favoured else 1 - float(d["threshold"])
+        for name, d in found.items()
     }
 
 
-def group_figures(
-    data: Audited, groups: Groups, feature: str, confidence: float
-) -> dict[int, dict[str, stats.Interval]]:
-    """Return every group's figures, unsuppressed: group number -> metric -> interval."""
-    numbers = groups.of(feature)
-    labels = np.asarray(groups.labels, dtype=object)[groups.column(feature)]
-    points = by_group(data, labels)
-    members = {int(number): groups.members(int(number)) for number in numbers}
-    # Where each group is one class, accuracy is the recall of that class.
-    pure = data.task == "multiclass" and all(
-        len(np.unique(data.y[inside])) == 1 for inside in members.values()
+def internal_audit(
+    predictions: pl.DataFrame,
+    crossed: Crossed,
+    plan: AuditConfig,
+    wanted: TargetPlan,
+    cuts: dict[str, float],
+) -> Table:
+    """Return the exact audits of model, twin and baseline, and what privacy cost whom."""
+    prefixes = {"model": "", "twin": "twin_", "baseline": "baseline_"}
+    models = {
+        name: audited(predictions, wanted, prefix)
+        for name, prefix in prefixes.items()
+        if f"{prefix or 'y_'}pred" in predictions.columns
+    }
+    names = wanted.target.names or tuple(map(str, wanted.target.classes))
+    found: Table = {
+        name: exact_audit(data, crossed, plan, cuts.get(name), names)
+        for name, data in models.items()
+    }
+    if wanted.target.kind == "binary":
+        checked = check_with_fairlearn(models["model"], crossed.groups, found["model"])
+        found["checked_with_fairlearn"] = checked
+    if "twin" in models:
+        both = models["model"], models["twin"]
+        found["privacy_cost"] = privacy_cost(*both, crossed.singles(), plan)
+    return found
+
+
+def published_audit(
+    recipe: str,
+    predictions: pl.DataFrame,
+    sensitive: dict[str, list[str]],
+    crossed: Crossed,
+    plan: AuditConfig,
+    wanted: TargetPlan,
+    cuts: dict[str, float],
+) -> Table:
+    """Return the audit of the private model as it may be shown."""
+    data = audited(predictions, wanted)
+    people = predictions["person_id"]
+    promised = artifacts.read_section(recipe, "release", ReleasePlan)
+    root = history.ROOT / recipe
+    if promised.mode == "noised":
+        return noised_audit(data, sensitive, people, plan, promised, cuts["model"], root / "noised")
+    names = wanted.target.names or tuple(map(str, wanted.target.classes))
+    contents = contents_of(data, history.names_of(people), wanted)
+    return suppressed_audit(
+        data, crossed, people, plan, contents, cuts.get("model"), root / "shown", names
     )
-    found = {}
-    for number, inside in members.items():
-        figures = {}
-        for metric, figure in intervals(data, inside, confidence).items():
-            value = points[groups.labels[number]].get(metric, figure.value)
-            # Fairlearn gives 0 where nobody is in the denominator; the interval has NaN there.
-            value = value if np.isfinite(figure.value) else figure.value
-            name = "recall" if pure else metric
-            figures[name] = stats.Interval(float(value), figure.low, figure.high)
-        found[number] = figures
-    return found
-
-
-def summary(data: Audited, compared: Comparison, labels: NDArray[Any], plan: AuditConfig) -> Table:
-    """Return Fairlearn's gaps and ratios over the groups that are shown, with their spread."""
-    found: Table = {}
-    for kind, shown in (
-        ("demographic_parity", compared.selection),
-        ("equalized_odds", compared.rates),
-    ):
-        if len(shown) < 2:
-            continue
-        inside = np.isin(labels, shown)
-        points = {
-            name: float(f(data.y[inside], data.d[inside], sensitive_features=labels[inside]))
-            for name, f in EXTREMES.items()
-            if name.startswith(kind)
-        }
-        cells = np.stack([compared.cells[label] for label in shown])
-        found |= extremes(cells, points, plan.bootstraps, plan.seed, plan.confidence)
-    return found
-
-
-def audit(data: Audited, groups: Groups, plan: AuditConfig) -> Table:
-    """Return the audit's tables, comparisons and the gate's figure.
-
-    Args:
-        data: outcomes and predictions.
-        groups: of all sensitive features.
-        plan: suppression, references and intervals.
-    """
-    size = groups.tally(np.zeros(len(data.y), dtype=np.int64), 1)[:, 0]
-    levels = levels_of(data, groups, plan.min_people, plan.min_events)
-    why = reasons(groups, levels, size)
-    features, compared = [], {}
-    for feature in dict.fromkeys(groups.features):
-        reference = reference_of(groups, feature, size, why["people"], plan)
-        figures = group_figures(data, groups, feature, plan.confidence)
-        table = {
-            "name": feature,
-            "reference": reference,
-            "groups": [
-                group_row(
-                    groups.labels[number],
-                    figures[number],
-                    int(size[number]),
-                    {level: texts[number] for level, texts in why.items()},
-                    plan,
-                )
-                for number in figures
-            ],
-            "comparisons": {},
-        }
-        if data.task == "binary":
-            compared[feature] = comparison(data, groups, feature, why, levels, reference)
-            labels = np.asarray(groups.labels, dtype=object)[groups.column(feature)]
-            table["comparisons"] = {
-                "to_reference": to_reference(compared[feature], plan.confidence),
-                "summary": summary(data, compared[feature], labels, plan),
-            }
-        features.append(table)
-    return {
-        "task": data.task,
-        "confidence": plan.confidence,
-        "min_people": plan.min_people,
-        "min_events": plan.min_events,
-        "features": features,
-        "gate": smallest_ratio(compared, plan.confidence),
-        "not_judged": [
-            {"feature": feature, "group": label, "reason": "too few people for a verdict"}
-            for feature, c in compared.items()
-            for label in c.cells
-            if label not in (*c.selection, *c.coarse)
-        ],
-    }
 
 
 def main(argv: list[str]) -> None:
     """Audit one recipe's model for publication, and model, twin and baseline internally."""
+    if len(argv) == 2 and argv[0] == "compare":
+        # Another task, with all that training needs: no part of this stage.
+        importlib.import_module("tasks.compare").main(argv[1:])
+        return
     if len(argv) != 1:
-        raise UserError("usage: python -m tasks.audit RECIPE")
+        raise UserError("usage: python -m tasks.audit RECIPE, or tasks.audit compare RECIPE")
     (recipe,) = argv
     plan = artifacts.read_section(recipe, "audit", AuditConfig)
     wanted = artifacts.read_section(recipe, "target", TargetPlan)
     predictions = artifacts.read_predictions(recipe)
-    sensitive = artifacts.read_sensitive_features(recipe)
-    groups = find_groups(
-        {
-            name: sensitive[name].gather(predictions["row"]).fill_null(UNKNOWN).to_list()
-            for name in sensitive.columns
-        }
-    )
-    favourable = favourable_name(wanted)
-    published = {**audit(audited(predictions, wanted), groups, plan), "favourable": favourable}
-    exact = replace(plan, min_people=1, min_events=0)
-    internal = {
-        name: {**audit(audited(predictions, wanted, prefix), groups, exact)}
-        for name, prefix in (("model", ""), ("twin", "twin_"), ("baseline", "baseline_"))
-        if f"{prefix or 'y_'}pred" in predictions.columns
+    table = artifacts.read_sensitive_features(recipe)
+    sensitive = {
+        name: table[name].gather(predictions["row"]).fill_null(UNKNOWN).to_list()
+        for name in table.columns
     }
+    declared = artifacts.read_section(recipe, "release", ReleasePlan).groups
+    groups = find_groups(sensitive, declared)
+    if not sensitive:
+        groups = replace(groups, codes=np.zeros((len(predictions), 0), dtype=np.int64))
+    crossed = cross(groups, plan.intersections, plan.control)
+    cuts = thresholds(recipe, wanted)
+    favourable = favourable_name(wanted)
+    shown_swaps, exact_swaps = swap_audit(recipe, plan, wanted, predictions, favourable)
+    about = {
+        "task": wanted.target.kind,
+        "confidence": plan.confidence,
+        "min_people": plan.min_people,
+        "min_events": plan.min_events,
+        "favourable": favourable,
+    }
+    exact = internal_audit(predictions, crossed, plan, wanted, cuts)
+    shown = published_audit(recipe, predictions, sensitive, crossed, plan, wanted, cuts)
     root = artifacts.folder(recipe, "audit")
     with artifacts.replacing(root / "published") as draft:
-        artifacts.write_json(draft / "audit.json", published)
+        artifacts.write_json(draft / "audit.json", {**about, **shown, "swaps": shown_swaps})
     with artifacts.replacing(root / "internal") as draft:
-        artifacts.write_json(draft / "audit.json", {**internal, "favourable": favourable})
+        artifacts.write_json(draft / "audit.json", {**about, **exact, "swaps": exact_swaps})
 
 
 if __name__ == "__main__":

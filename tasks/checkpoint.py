@@ -73,6 +73,14 @@ class Checkpoint:
         except (FileNotFoundError, json.JSONDecodeError):
             return None
 
+    def at_start(self, name: str, value: Any) -> Any:
+        """Return the value that was given under a name when this run began."""
+        file = self.folder / f"{name}.json"
+        if not file.exists():
+            with replacing_file(file) as draft:
+                write_json(draft, value)
+        return json.loads(file.read_text())
+
     def discard(self) -> None:
         """Forget the run: it succeeded."""
         shutil.rmtree(self.folder, ignore_errors=True)

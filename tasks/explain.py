@@ -1,71 +1,113 @@
-"""Explain stage: what the private model listens to, by Integrated Gradients.
+"""Explain stage: what the private model listens to, by which method, and how far to trust it.
 
 B people, T the longest sequence among them, E embedded width, S static channels.
 """
 
-import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
 import torch
-from captum.attr import IntegratedGradients
 from numpy.typing import NDArray
-from torch import Tensor
 
 from rnn.batch import PreparedSequences, SequenceBatch
-from rnn.model import SequenceModel, real_steps
+from rnn.model import SequenceModel
 from tasks.artifacts import (
-    Prepared,
     folder,
     read_model,
     read_predictions,
     read_prepared,
     read_section,
+    read_sensitive_features,
     replacing,
     write_json,
 )
+from tasks.evidence import quality
 from tasks.evidence.attributions import (
     UNITS,
     Attributions,
     explained_words,
     in_target_units,
+    joined,
     summarise,
 )
+from tasks.evidence.contributions import Attribute
 from tasks.evidence.local import choose, describe
+from tasks.evidence.reading import read
+from tasks.evidence.subject import Subject
+from tasks.explaining import assess
+from tasks.explaining.methods import explain_cells, to_channels
+from tasks.explaining.path import integrate, outputs_at
+from tasks.explaining.question import Groups, Question, ask, undisturbed
 from tasks.params import UserError, command
-from tasks.recipe import DataConfig, ExplainConfig, TargetPlan
+from tasks.recipe import AuditConfig, DataConfig, ExplainConfig, TargetPlan
 
-THREADS = 2
-
-
-@contextlib.contextmanager
-def _plain_backward(device: torch.device) -> Iterator[None]:
-    """cuDNN has no backward pass of recurrent layers in evaluation mode: off for this call."""
-    if device.type != "cuda":
-        yield
-        return
-    with torch.backends.cudnn.flags(enabled=False):
-        yield
+# Passes are small: threads would wait for each other longer than they work.
+THREADS = 1
+# People that are asked about at once, as a share of the rows of one pass.
+_PEOPLE_SHARE = 4
 
 
-def _explained(model: SequenceModel, classes: Tensor | None) -> Callable[..., Tensor]:
-    """The number of each person that is explained, as a function of captum's inputs."""
-
-    def output(embedded: Tensor, *rest: Tensor) -> Tensor:
-        static, lengths = rest if len(rest) == 2 else (embedded.new_zeros(len(embedded), 0), *rest)
-        logits = model.forward_embedded(embedded, lengths, static)
-        if classes is None:
-            return logits.squeeze(1)
-        # captum repeats people once a point of the path, all people of a point together.
-        index = classes.repeat(len(logits) // len(classes))
-        return logits.gather(1, index[:, None]).squeeze(1)
-
-    return output
+def groups_of(model: SequenceModel, schema: dict[str, Any]) -> Groups:
+    """Return the features of a model's channels; all of a token's embedding is one feature."""
+    found = []
+    for channels, width in ((schema.get("channels") or [], model.shape.input_size),
+                            (schema["static"], model.shape.static_size)):  # fmt: skip
+        names = [str(channel["feature"]) for channel in channels]
+        # Indicators of missing values, if any, follow in the same order.
+        names *= width // len(names) if names else 1
+        order = list(dict.fromkeys(names))
+        found.append(torch.tensor([order.index(name) for name in names], dtype=torch.int64))
+    return _embedded(model, *found)
 
 
-def attribute(model: SequenceModel, batch: SequenceBatch, n_steps: int) -> Attributions:
+def _embedded(model: SequenceModel, sequence: torch.Tensor, static: torch.Tensor) -> Groups:
+    """The groups of what the recurrent layers see."""
+    if model.shape.vocabulary_size:
+        sequence = torch.zeros(model.config.embedding_size, dtype=torch.int64)
+    return Groups(sequence, static)
+
+
+def _each_channel(model: SequenceModel) -> Groups:
+    """Every channel a feature of its own."""
+    shape = model.shape
+    return _embedded(model, torch.arange(shape.input_size), torch.arange(shape.static_size))
+
+
+def answer(
+    question: Question, groups: Groups, config: ExplainConfig, method: str, *, tokens: bool
+) -> Attributions:
+    """Return the attributions that answer a question.
+
+    Args:
+        question: about B people.
+        groups: the channels of each feature.
+        config: how.
+        method: one of params.yaml's.
+        tokens: sum over the embedding, so that each token has one number.
+    """
+    rows, everyone = config.internal_batch_size, np.arange(len(question))
+    ends = [outputs_at(question, everyone, np.full(len(everyone), x), rows) for x in (1.0, 0.0)]
+    points = None
+    if method == "integrated_gradients":
+        found = integrate(question, config.n_steps, config.max_steps, rows)
+        sequence, static, points = found.sequence, found.static, found.points
+    else:
+        sequence, static = to_channels(explain_cells(method, question, groups, config), groups)
+    inputs = sequence.sum(2) if tokens else sequence
+    lengths = question.lengths.cpu().numpy()
+    return Attributions(inputs.numpy(), static.numpy(), lengths, ends[0], ends[1], points)
+
+
+def attribute(
+    model: SequenceModel,
+    batch: SequenceBatch,
+    config: ExplainConfig,
+    groups: Groups | None = None,
+    method: str | None = None,
+) -> Attributions:
     """Return one batch's attributions against the baseline of zeros.
 
     Explained is the logit of a binary event, the logit of the predicted class, or the
@@ -73,38 +115,17 @@ def attribute(model: SequenceModel, batch: SequenceBatch, n_steps: int) -> Attri
     for text the absence of any character.
 
     Args:
-        model: in evaluation mode.
+        model: left as it is, hooks and mode included.
         batch: B people, at least one.
-        n_steps: points of the Gauss-Legendre rule.
-
-    Source: Sundararajan, Taly, Yan (2017), equation 1.
+        config: how.
+        groups: the channels of each feature; a feature a channel by default.
+        method: instead of the config's.
     """
-    device = batch.lengths.device
-    with torch.no_grad():
-        embedded = model.embed(batch.inputs)
-        logits = model.forward_embedded(embedded, batch.lengths, batch.static)
-    classes = logits.argmax(1) if model.shape.task == "multiclass" else None
-    output = _explained(model, classes)
-    inputs = (embedded, batch.static) if model.shape.static_size else (embedded,)
-    zeros = tuple(torch.zeros_like(x) for x in inputs)
-    with _plain_backward(device):
-        shares = IntegratedGradients(output).attribute(
-            inputs,
-            baselines=zeros,
-            additional_forward_args=(batch.lengths,),
-            n_steps=n_steps,
-            method="gausslegendre",
-        )
-        with torch.no_grad():
-            ends = [output(*x, batch.lengths) for x in (inputs, zeros)]
-    real = real_steps(batch.lengths, embedded.shape[1])
-    sequence = torch.where(real[..., None], shares[0], 0.0).double()
-    if batch.inputs.ndim == 2:
-        sequence = sequence.sum(2)
-    static = shares[1] if len(shares) > 1 else batch.static.new_zeros(len(batch), 0)
-    as_numpy = [x.detach().double().cpu().numpy() for x in (sequence, static, *ends)]
-    lengths = batch.lengths.cpu().numpy()
-    return Attributions(as_numpy[0], as_numpy[1], lengths, as_numpy[2], as_numpy[3])
+    with undisturbed(model):
+        return answer(
+            ask(model, batch), groups or _each_channel(model), config, method or config.method,
+            tokens=batch.inputs.ndim == 2,
+        )  # fmt: skip
 
 
 def attribute_rows(
@@ -112,67 +133,132 @@ def attribute_rows(
     sequences: PreparedSequences,
     rows: NDArray[np.int64],
     config: ExplainConfig,
+    groups: Groups | None = None,
+    method: str | None = None,
 ) -> Attributions:
     """Return the attributions of some rows, in the order given, in bounded memory.
 
     Args:
-        model: in evaluation mode.
+        model: as for `attribute`, like the rest.
         sequences: prepared data.
         rows: int64 [B].
-        config: n_steps, and internal_batch_size rows times steps at once.
+        config: internal_batch_size rows of the network at once.
+        groups: the channels of each feature.
+        method: instead of the config's.
     """
-    at_once = max(1, config.internal_batch_size // config.n_steps)
+    # People of like length together: little padding.
+    order = np.argsort(np.diff(sequences.offsets)[rows], kind="stable")
+    at_once = max(1, config.internal_batch_size // _PEOPLE_SHARE)
     parts = [
-        attribute(model, sequences.batch(rows[i : i + at_once]), config.n_steps)
+        attribute(model, sequences.batch(rows[order[i : i + at_once]]), config, groups, method)
         for i in range(0, len(rows), at_once)
     ]
-    longest = max(part.inputs.shape[1] for part in parts)
-    padded = [
-        np.pad(p.inputs, [(0, 0), (0, longest - p.inputs.shape[1]), (0, 0)][: p.inputs.ndim])
-        for p in parts
-    ]
-    return Attributions(
-        np.concatenate(padded),
-        np.concatenate([p.static for p in parts]),
-        np.concatenate([p.lengths for p in parts]),
-        np.concatenate([p.outputs for p in parts]),
-        np.concatenate([p.baseline_outputs for p in parts]),
-    )
+    return joined(parts).take(np.argsort(order))
+
+
+def measure_quality(
+    model: SequenceModel,
+    sequences: PreparedSequences,
+    rows: NDArray[np.int64],
+    groups: Groups,
+    config: ExplainConfig,
+) -> dict[str, Any]:
+    """Return the published quality of the config's method and of those to compare.
+
+    Args:
+        model: left as it is.
+        sequences: prepared data.
+        rows: int64 [B], held-out people.
+        groups: the channels of each feature.
+        config: methods.
+    """
+    batch = sequences.batch(rows)
+    with undisturbed(model):
+        trial = assess.prepare(model, ask(model, batch), batch.inputs, groups, config)
+        methods = (config.method, *config.compare)
+        tried = {method: assess.attempt(trial, method, config) for method in methods}
+    return quality.published(tried, assess.DRAWS)
 
 
 def explain(
-    model: SequenceModel,
-    prepared: Prepared,
-    predictions: pl.DataFrame,
-    config: ExplainConfig,
-    target: TargetPlan,
-    data: DataConfig,
-) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the published summary and the internal explanations of a few people.
+    subject: Subject, second: SequenceModel | None = None
+) -> tuple[dict[str, Any], dict[str, Any], pl.DataFrame | None]:
+    """Return the published summary, what stays inside, and a row a person and reason.
+
+    Args:
+        subject: model, people, groups and settings.
+        second: another private model of the same recipe.
 
     Raises:
         UserError: nobody is held out.
     """
+    model, prepared, config = subject.model, subject.prepared, subject.config
+    target = subject.target
     held_out = prepared.rows("test")
     if len(held_out) == 0:
         raise UserError("data.split leaves nobody held out: explain needs at least one person")
     generator = np.random.default_rng(config.seed)
     some = generator.choice(held_out, min(config.people, len(held_out)), replace=False)
 
+    groups = groups_of(model, prepared.schema)
+
     def found(rows: NDArray[np.int64]) -> Attributions:
-        raw = attribute_rows(model, prepared.sequences, np.sort(rows), config)
+        raw = attribute_rows(model, prepared.sequences, np.sort(rows), config, groups)
         return in_target_units(raw, target)
 
-    published = {**summarise(found(some), prepared.schema, config)}
+    sample = found(some)
+    published = summarise(sample, prepared.schema, config)
+    few = np.sort(some[: config.quality_people])
+    published["quality"] = measure_quality(model, prepared.sequences, few, groups, config)
     published["explained"] = explained_words(target)
     published["unit"] = UNITS[target.target.kind]
-    chosen = choose(predictions, target.target.kind, config.local_people)
-    people = []
+    more = read(subject, np.sort(some), sample, _ways(config, groups), second)
+    internal = {"explained": published["explained"], "people": _people(subject, found)}
+    return {**published, **more.published}, {**internal, **more.internal}, more.reasons
+
+
+def _people(
+    subject: Subject, found: Callable[[NDArray[np.int64]], Attributions]
+) -> list[dict[str, Any]]:
+    """Explanations of a few people, chosen by rule, under no name."""
+    predictions, kind = subject.predictions, subject.target.target.kind
+    rows = predictions["row"].to_numpy()
+    labels = {name: subject.sensitive[name].gather(rows).to_list()
+              for name in subject.sensitive.columns}  # fmt: skip
+    chosen = choose(predictions, kind, subject.config.local_people, labels)
+    out = []
     for number, (rule, person) in enumerate(chosen, start=1):
         one = found(np.array([person["row"]]))
-        entry = describe(prepared, person, one, data, target)
-        people.append({"id": f"person {number}", "rule": rule, **entry})
-    return published, {"explained": published["explained"], "people": people}
+        entry = describe(subject.prepared, person, one, subject.data, subject.target)
+        out.append({"id": f"person {number}", "rule": rule, **entry})
+    return out
+
+
+def _ways(config: ExplainConfig, groups: Groups) -> dict[str, Attribute]:
+    """The recipe's method, and the first other one to compare with, if there is one."""
+
+    def asked(method: str) -> Attribute:
+        return lambda model, sequences, rows: attribute_rows(
+            model, sequences, rows, config, groups, method
+        )
+
+    return {method: asked(method) for method in (config.method, *config.compare[:1])}
+
+
+def _second_model(config: ExplainConfig, like: SequenceModel) -> SequenceModel | None:
+    """Another private run, where the recipe names one.
+
+    Raises:
+        UserError: it reads other data.
+    """
+    if config.second_model is None:
+        return None
+    second = read_model(Path(config.second_model))
+    if second.shape != like.shape:
+        raise UserError(
+            f"explain.second_model = {config.second_model!r} was trained on data of another shape"
+        )
+    return second
 
 
 def main(argv: list[str]) -> None:
@@ -183,18 +269,25 @@ def main(argv: list[str]) -> None:
     # Sums depend on the number of threads, and numbers next to zero would slow the path down.
     torch.set_num_threads(THREADS)
     torch.set_flush_denormal(True)
-    published, internal = explain(
-        read_model(folder(recipe, "model")),
+    model = read_model(folder(recipe, "model"))
+    config = read_section(recipe, "explain", ExplainConfig)
+    subject = Subject(
+        model,
         read_prepared(recipe),
         read_predictions(recipe),
-        read_section(recipe, "explain", ExplainConfig),
+        read_sensitive_features(recipe),
         read_section(recipe, "target", TargetPlan),
         read_section(recipe, "data", DataConfig),
+        config,
+        read_section(recipe, "audit", AuditConfig).references,
     )
+    published, internal, reasons = explain(subject, _second_model(config, model))
     with replacing(folder(recipe, "attributions", "published")) as draft:
         write_json(draft / "attributions.json", published)
     with replacing(folder(recipe, "attributions", "internal")) as draft:
         write_json(draft / "people.json", internal)
+        if reasons is not None:
+            reasons.write_parquet(draft / "reasons.parquet")
 
 
 if __name__ == "__main__":

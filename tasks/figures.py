@@ -40,6 +40,7 @@ def forest(
     bar: float | None = None,
     bar_name: str = "bar",
     limits: tuple[float, float] | None = None,
+    missing: str = "suppressed",
 ) -> str:
     """Return estimates with intervals, one a row.
 
@@ -51,6 +52,7 @@ def forest(
         bar: a vertical line to compare with.
         bar_name: what it is called.
         limits: ends of the axis; chosen from the rows if None.
+        missing: what stands in a row without value.
     """
 
     def paint(axes: Axes) -> None:
@@ -61,7 +63,7 @@ def forest(
         for y, row in enumerate(rows):
             if row.value is None:
                 axes.text(
-                    0.02, y, "suppressed", transform=axes.get_yaxis_transform(), va="center",
+                    0.02, y, missing, transform=axes.get_yaxis_transform(), va="center",
                     color=MUTED, fontsize=8, fontstyle="italic",
                     bbox={"facecolor": PAPER, "edgecolor": "none", "pad": 1},
                 )  # fmt: skip
@@ -72,10 +74,12 @@ def forest(
         _row_labels(axes, [row.label for row in rows])
         if limits is not None:
             axes.set_xlim(*limits)
+        # Long numbers must not run into each other.
+        axes.locator_params(axis="x", nbins=6)
         axes.set_xlabel(plain(axis))
 
     shown = [row for row in rows if row.value is not None]
-    words = f"{len(rows)} rows, {len(rows) - len(shown)} suppressed, along {axis}."
+    words = f"{len(rows)} rows, {len(rows) - len(shown)} {missing}, along {axis}."
     return draw(name, title, words, 0.75 + 0.26 * max(len(rows), 1), paint)
 
 
@@ -156,8 +160,9 @@ def heat(
         _row_labels(axes, rows)
         every = max(1, math.ceil(len(columns) / 8))
         ticks = range(0, len(columns), every)
-        axes.set_xticks(ticks, [plain(columns[i], 10) for i in ticks])
-        if sum(len(columns[i]) for i in ticks) > 36:
+        slanted = max((len(columns[i]) for i in ticks), default=0) * len(ticks) > 48
+        axes.set_xticks(ticks, [plain(columns[i], 16 if slanted else 10) for i in ticks])
+        if slanted:
             axes.tick_params(axis="x", rotation=30)
         axes.tick_params(axis="x", length=0)
         axes.set_xlim(-0.5, max(len(columns) - 0.5, 0.5))

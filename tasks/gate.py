@@ -1,17 +1,27 @@
 """Whether the model may be registered: every bar was set before training."""
 
 import math
+from dataclasses import asdict, replace
 from typing import Any
 
 from rnn.config import PrivacySpent
-from tasks.artifacts import folder, read_json, read_section, replacing, write_json
+from tasks.artifacts import (
+    digest_folder,
+    folder,
+    read_json,
+    read_section,
+    replacing,
+    write_json,
+)
+from tasks.evidence.override import answered_for, broken_promises
 from tasks.params import UserError, command, validate
-from tasks.recipe import GateConfig
+from tasks.recipe import GateConfig, OverridePlan
 
 Check = dict[str, Any]
 Figure = dict[str, Any]
 
 SECURE_NOISE = "operating system"
+DIGITS = 12
 
 
 def _number(value: object) -> float | None:
@@ -111,18 +121,58 @@ def check_groups(audit: Figure, bar: float) -> Check:
     return check
 
 
-def decide(
-    config: GateConfig, spent: PrivacySpent, metrics: Figure, audit: Figure, attack: Figure
-) -> Figure:
-    """Return every check and the verdict over all: the worst of them.
+def check_bars(changes: list[str] | None, at_training: str | None) -> Check:
+    """Judge that the bars are those of before training, or that the model meets those as well.
 
     Args:
-        config: bars.
-        spent: what training cost.
-        metrics: published metrics of predict.
-        audit: published audit.
-        attack: published attack.
+        changes: since training began; None where the bars were not kept with the model.
+        at_training: verdict by the bars that stood when training began.
     """
+    check = _bare("bars")
+    if changes is None:
+        reason = "The bars that stood when training began were not kept with the model."
+        return {**check, "verdict": "inconclusive", "reason": reason}
+    if not changes:
+        reason = "The bars are those that stood when training began."
+        return {**check, "verdict": "pass", "reason": reason}
+    changed = f"Bars changed after training: {', '.join(changes)}. "
+    if at_training == "pass":
+        reason = "The model meets those that stood when training began as well."
+        return {**check, "verdict": "pass", "reason": changed + reason}
+    reason = f"By those that stood when training began the verdict is {at_training}."
+    return {**check, "verdict": "inconclusive", "reason": changed + reason}
+
+
+def bars_changed(before: GateConfig, now: GateConfig) -> list[str]:
+    """Return in words which bars are not what they were.
+
+    Example:
+        >>> bars_changed(GateConfig(max_epsilon=3), GateConfig(max_epsilon=8, min_auc=0.7))
+        ['max epsilon 3 to 8', 'min auc none to 0.7']
+    """
+
+    def show(bar: object) -> str:
+        return "none" if bar is None else f"{bar:g}"
+
+    old, new = asdict(before), asdict(now)
+    return [
+        f"{name.replace('_', ' ')} {show(old[name])} to {show(new[name])}"
+        for name in old
+        # What a failed gate ends with is no bar.
+        if name != "on_fail" and old[name] != new[name]
+    ]
+
+
+def worst(checks: list[Check]) -> str:
+    """Return the verdict over all checks."""
+    verdicts = {check["verdict"] for check in checks}
+    return next((v for v in ("fail", "inconclusive") if v in verdicts), "pass")
+
+
+def judge(
+    config: GateConfig, spent: PrivacySpent, metrics: Figure, audit: Figure, attack: Figure
+) -> list[Check]:
+    """Return every check of the figures against their bars; arguments as in `decide`."""
     model = metrics.get("model", {})
     checks = [
         check_epsilon(spent.epsilon, config.max_epsilon),
@@ -137,15 +187,57 @@ def decide(
             checks.append(check_at_least(name, what, model.get(name), bar))
     if config.min_group_ratio is not None:
         checks.append(check_groups(audit, config.min_group_ratio))
-    verdicts = {check["verdict"] for check in checks}
-    overall = next((v for v in ("fail", "inconclusive") if v in verdicts), "pass")
+    return checks
+
+
+def decide(
+    config: GateConfig,
+    spent: PrivacySpent,
+    metrics: Figure,
+    audit: Figure,
+    attack: Figure,
+    before: GateConfig | None,
+) -> Figure:
+    """Return every check and the verdict over all: the worst of them.
+
+    The bar of epsilon can be tightened after training, never loosened: it is a promise.
+
+    Args:
+        config: bars.
+        spent: what training cost.
+        metrics: published metrics of predict.
+        audit: published audit.
+        attack: published attack.
+        before: bars that stood when training began; None where they were not kept.
+    """
+    evidence = (spent, metrics, audit, attack)
+    kept = before or config
+    now = replace(config, max_epsilon=min(config.max_epsilon, kept.max_epsilon))
+    checks = judge(now, *evidence)
+    changes = bars_changed(before, config) if before else None
+    checks.append(check_bars(changes, worst(judge(kept, *evidence)) if changes else None))
     return {
-        "verdict": overall,
+        "verdict": worst(checks),
         "checks": checks,
+        "bars": {"kept": before is not None, "changed": changes or []},
         "epsilon": _number(spent.epsilon),
         "delta": spent.delta,
         "insecure": spent.noise_source != SECURE_NOISE,
     }
+
+
+def what_now(decision: Figure) -> str:
+    """Return what an override comes to, or how one would be written."""
+    written, model = decision["override"], decision["model"]
+    if written:
+        by = f"override by {written['approver']}: {written['status']}"
+        return f"{by}. {written['words']}"
+    if decision["verdict"] == "pass":
+        return f"model {model}"
+    broken = broken_promises(decision["checks"])
+    if broken:
+        return f"model {model}; nobody can override a privacy check: {', '.join(broken)}"
+    return f"to answer for it, add override: {{approver, reason, model: '{model}'}} to the recipe"
 
 
 def main(argv: list[str]) -> None:
@@ -153,19 +245,27 @@ def main(argv: list[str]) -> None:
     if len(argv) != 1:
         raise UserError("usage: python -m tasks.gate RECIPE")
     (recipe,) = argv
-    path = folder(recipe, "model", "privacy_spent.json")
+    path, bars = (folder(recipe, "model", f"{name}.json") for name in ("privacy_spent", "bars"))
     decision = decide(
         read_section(recipe, "gate", GateConfig),
         validate(PrivacySpent, read_json(path), str(path)),
         read_json(folder(recipe, "predictions", "published", "metrics.json")),
         read_json(folder(recipe, "audit", "published", "audit.json")),
         read_json(folder(recipe, "attack", "published", "attack.json")),
+        validate(GateConfig, read_json(bars), str(bars)) if bars.exists() else None,
     )
+    model = digest_folder(folder(recipe, "model"))[:DIGITS]
+    override = read_section(recipe, "override", OverridePlan).override
+    decision |= {
+        "model": model,
+        "override": answered_for(override, decision["verdict"], decision["checks"], model),
+    }
     with replacing(folder(recipe, "decision")) as draft:
         write_json(draft / "decision.json", decision)
     print(f"{recipe}: {decision['verdict']}")
     for check in decision["checks"]:
         print(f"  {check['verdict']}: {check['reason']}")
+    print(f"{recipe}: {what_now(decision)}")
 
 
 if __name__ == "__main__":

@@ -39,7 +39,15 @@ def _mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]
 _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
-_UNION_TAGS = {"source": ("path", "url", "pypi"), "sequence": ("wide", "long", "text")}
+_METHODS = (
+    "none", "adaptive", "reweight", "bounded_group_loss", "gradient_reversal", "dpsgd_f",
+    "global_adapt", "group_thresholds",
+)  # fmt: skip
+_UNION_TAGS = {
+    "source": ("path", "url", "pypi"),
+    "sequence": ("wide", "long", "text"),
+    "mitigation": _METHODS,
+}
 
 
 def _where(location: tuple[int | str, ...]) -> str:

@@ -5,11 +5,30 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from rnn.fairness.config import (
+    BoundedGroupLoss,
+    GradientReversal,
+    NoMitigation,
+    Reweight,
+    feature_of,
+)
 from rnn.privacy.accounting import ACCOUNTANT, accountant_version, epsilon_spent, noise_for
-from rnn.privacy.effective import count_noise, gradient_noise
+from rnn.privacy.effective import gradient_noise, releases_of
 from tasks.artifacts import folder, read_json, replacing, write_json
+from tasks.evidence.profiles import read_profiles
+from tasks.evidence.swap_terms import read_swaps
 from tasks.params import UserError, as_json, command, load_recipe, validate
-from tasks.recipe import Recipe, RegisterPlan, SourcePlan, TargetPlan, TrainPlan
+from tasks.recipe import (
+    OverridePlan,
+    Recipe,
+    RegisterPlan,
+    ReleaseConfig,
+    ReleasePlan,
+    SourcePlan,
+    TargetPlan,
+    TrainPlan,
+)
+from tasks.table.labels import UNKNOWN, known_labels
 from tasks.table.sources import resolve
 from tasks.table.split import cutoff
 
@@ -26,7 +45,7 @@ def _known(recipe: Recipe, before: dict[str, Any] | None) -> TrainPlan | None:
     same = (old.train.steps, old.train.expected_batch_size, old.privacy)
     if same != (new.steps, new.expected_batch_size, recipe.privacy):
         return None
-    return replace(old, model=recipe.model, train=new)
+    return replace(old, model=recipe.model, train=new, mitigation=recipe.mitigation)
 
 
 def private_plan(recipe: Recipe, before: dict[str, Any] | None = None) -> TrainPlan:
@@ -39,8 +58,23 @@ def private_plan(recipe: Recipe, before: dict[str, Any] | None = None) -> TrainP
     Raises:
         UserError: the target cannot be reached, or the noise promises nothing.
     """
-    if (known := _known(recipe, before)) is not None:
-        return known
+    plan = _known(recipe, before) or _solved(recipe)
+    releases = releases_of(
+        recipe.privacy.clipping,
+        recipe.privacy.adaptive,
+        plan.mitigation,
+        noise_multiplier=plan.noise_multiplier,
+        expected_batch_size=plan.train.expected_batch_size,
+    )
+    try:
+        gradient_noise(plan.noise_multiplier, *releases)
+    except ValueError as error:
+        raise UserError(str(error)) from None
+    return plan
+
+
+def _solved(recipe: Recipe) -> TrainPlan:
+    """The private run, its noise found."""
     privacy, train = recipe.privacy, recipe.train
     sample_rate = train.expected_batch_size / privacy.population
     noise = privacy.noise_multiplier
@@ -62,17 +96,11 @@ def private_plan(recipe: Recipe, before: dict[str, Any] | None = None) -> TrainP
             f"privacy.noise_multiplier = {noise:g} over train.steps = {train.steps} promises "
             "nothing: its epsilon is beyond 70; allowed is more noise or fewer steps"
         )
-    if privacy.clipping == "adaptive":
-        batch = train.expected_batch_size
-        count = count_noise(privacy.adaptive, noise_multiplier=noise, expected_batch_size=batch)
-        try:
-            gradient_noise(noise, count)
-        except ValueError as error:
-            raise UserError(f"privacy.adaptive.count_noise: {error}") from None
     return TrainPlan(
         model=recipe.model,
         train=train,
         privacy=privacy,
+        mitigation=recipe.mitigation,
         sample_rate=sample_rate,
         noise_multiplier=noise,
         epsilon=epsilon,
@@ -88,10 +116,70 @@ def twin_plan(recipe: Recipe) -> TrainPlan:
             f"twin.expected_batch_size = {train.expected_batch_size} must be below "
             f"privacy.population = {recipe.privacy.population}"
         )
+    # What is done to losses is done to the twin's; bounds it has none.
+    of_losses = isinstance(recipe.mitigation, Reweight | BoundedGroupLoss | GradientReversal)
     return TrainPlan(
         model=recipe.model,
         train=train,
+        mitigation=recipe.mitigation if of_losses else NoMitigation(),
         sample_rate=train.expected_batch_size / recipe.privacy.population,
+    )
+
+
+def training_groups(recipe: Recipe) -> str | None:
+    """Return the sensitive feature whose labels training reads, None where it reads none.
+
+    Raises:
+        UserError: a weight is for a label that is not declared.
+    """
+    mitigation = recipe.mitigation
+    name = feature_of(mitigation)
+    if name is None:
+        return None
+    (feature,) = (s for s in recipe.data.sensitive if s.name == name)
+    declared = [*known_labels(feature), UNKNOWN]
+    weights = mitigation.weights if isinstance(mitigation, Reweight) else {}
+    for label in weights:
+        if label not in declared:
+            raise UserError(f"mitigation.weights.{label}: the labels of {name!r} are {declared}")
+    return name
+
+
+def release_plan(recipe: Recipe, private: TrainPlan) -> ReleasePlan:
+    """Return what may be published about held-out people, epsilon and delta filled in.
+
+    A person is held out or trained on, never both, so that these are no sums.
+
+    Args:
+        recipe: checked.
+        private: the private run, its epsilon known.
+
+    Raises:
+        UserError: a crossing to publish has a feature without declared labels.
+    """
+    release, privacy = recipe.audit.release, recipe.privacy
+    epsilon = release.epsilon or private.epsilon or 0.0
+    decision, seed = recipe.data.decision, release.insecure_seed
+    chosen = decision is not None and decision.threshold is None
+    labels = {feature.name: known_labels(feature) for feature in recipe.data.sensitive}
+    undeclared = tuple(name for name, found in labels.items() if not found)
+    for name in (n for crossing in release.intersections for n in crossing if n in undeclared):
+        raise UserError(
+            f"audit.release.intersections names {name!r}, whose cells are its labels; allowed are "
+            "features with labels, bins or one_hot, so that the groups are public"
+        )
+    return ReleasePlan(
+        mode=release.mode if recipe.data.target.kind == "binary" else "suppressed",
+        epsilon=epsilon,
+        delta=release.delta or privacy.delta,
+        threshold_epsilon=release.threshold_share * epsilon if chosen else 0.0,
+        unit=privacy.unit,
+        max_rows=release.max_rows if privacy.unit == "person" else 1,
+        score_bins=release.score_bins,
+        groups={n: tuple(dict.fromkeys([*found, UNKNOWN])) for n, found in labels.items() if found},
+        undeclared=undeclared,
+        intersections=release.intersections,
+        insecure_seed=privacy.insecure_seed if seed is None else seed,
     )
 
 
@@ -107,23 +195,32 @@ def sections(name: str, recipe: Recipe, before: dict[str, Any] | None = None) ->
     if data.split.as_of is not None:
         cutoff(data.split)
     private = private_plan(recipe, before)
+    release = release_plan(recipe, private)
     register = RegisterPlan(
         model_name=recipe.register.model_name or name,
         experiment=recipe.register.experiment or name,
         title=recipe.report.title,
-        insecure=recipe.privacy.insecure_seed is not None,
+        insecure=release.insecure_seed is not None,
     )
     configs = {
         "source": SourcePlan(source=data.source, files=resolve(data.source)),
-        "data": replace(data, decision=None),
+        "data": replace(data, decision=None, training_groups=training_groups(recipe)),
         "target": TargetPlan(target=data.target, decision=data.decision),
         "train": private,
         "twin": twin_plan(recipe),
         "predict": recipe.predict,
-        "audit": recipe.audit,
+        "audit": replace(
+            recipe.audit,
+            release=ReleaseConfig(),
+            swaps=read_swaps(recipe.audit.swaps) if data.sequence.layout == "text" else (),
+            profiles=(),
+        ),
+        "profiles": read_profiles(recipe.audit.profiles),
+        "release": release,
         "explain": recipe.explain,
         "attack": recipe.attack,
         "gate": recipe.gate,
+        "override": OverridePlan(override=recipe.override),
         "report": recipe.report,
         "register": register,
     }
@@ -146,7 +243,9 @@ def _summary(name: str, recipe: Recipe, private: TrainPlan) -> dict[str, Any]:
         "accountant": ACCOUNTANT,
         "accountant_version": accountant_version(),
         "settings": {
-            key: value for key, value in as_json(recipe).items() if key not in ("data", "report")
+            key: value
+            for key, value in as_json(recipe).items()
+            if key not in ("data", "report", "compare")
         },
         "data": {key: value for key, value in as_json(recipe.data).items() if key != "source"},
     }

@@ -3,6 +3,7 @@
 n held-out people, C classes.
 """
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,11 +12,21 @@ from numpy.typing import NDArray
 
 from tasks import artifacts, stats
 from tasks.evidence.baseline import fit_baseline
-from tasks.evidence.calibration import GRID, calibration_bins
+from tasks.evidence.calibration import calibration_bins
 from tasks.evidence.metrics import Array, Figures, Predictions, compare, measure
 from tasks.evidence.scoring import losses_of, losses_of_scores, model_logits, scores_of
+from tasks.evidence.threshold import (
+    THRESHOLD,
+    exact_threshold,
+    kept,
+    keystream,
+    private_threshold,
+)
 from tasks.params import UserError, command
-from tasks.recipe import Decision, PredictConfig, Target, TargetPlan
+from tasks.recipe import Decision, PredictConfig, ReleasePlan, Target, TargetPlan
+
+# Scores and the wanted share of favourable decisions -> threshold.
+Chooser = Callable[[Array, float, bool], float]
 
 
 def event_favoured(target: Target, decision: Decision) -> bool:
@@ -23,25 +34,13 @@ def event_favoured(target: Target, decision: Decision) -> bool:
     return target.classes.index(decision.favourable) == 1
 
 
-def choose_threshold(scores: Array, rate: float, favourable_event: bool) -> float:
-    """Return the threshold that gives this share of people the favourable outcome.
-
-    The smallest on a grid of 0.001 whose share is closest: an exact quantile would be one
-    person's score.
-
-    Args:
-        scores: P(event) [n].
-        rate: wanted share of favourable decisions.
-        favourable_event: the event itself is favourable.
-    """
-    grid = np.arange(1, GRID) / GRID
-    below = np.searchsorted(np.sort(scores), grid, side="left") / max(len(scores), 1)
-    share = 1 - below if favourable_event else below
-    return float(grid[np.argmin(np.abs(share - rate))])
-
-
 def decide(
-    task: str, scores: Array, losses: Array, target: Target, decision: Decision | None
+    task: str,
+    scores: Array,
+    losses: Array,
+    target: Target,
+    decision: Decision | None,
+    choose: Chooser = exact_threshold,
 ) -> Predictions:
     """Turn scores into predictions; a binary threshold is each model's own at one approval rate.
 
@@ -51,6 +50,7 @@ def decide(
         losses: float64 [n].
         target: its classes.
         decision: required for a binary task.
+        choose: finds the threshold where the decision states a share.
     """
     if task == "multiclass":
         return Predictions(scores, scores.argmax(1), losses, None)
@@ -61,7 +61,7 @@ def decide(
     threshold = decision.threshold
     if threshold is None:
         rate = float(decision.approval_rate or 0.0)
-        threshold = choose_threshold(scores, rate, event_favoured(target, decision))
+        threshold = choose(scores, rate, event_favoured(target, decision))
     return Predictions(scores, (scores >= threshold).astype(np.int64), losses, threshold)
 
 
@@ -107,12 +107,34 @@ def table(
     return pl.DataFrame(columns)
 
 
+def published_chooser(plan: ReleasePlan, person_ids: pl.Series) -> Chooser:
+    """Return how the model's threshold is found: privately where its release promises epsilon.
+
+    Twin and baseline stay internal, and so do their thresholds.
+
+    Args:
+        plan: of what is published about held-out people.
+        person_ids: of the rows to be scored.
+    """
+    if plan.mode != "noised":
+        return exact_threshold
+
+    def choose(scores: Array, rate: float, favourable_event: bool) -> float:
+        counted = scores[kept(person_ids, plan)]
+        stream = keystream(plan, THRESHOLD)
+        return private_threshold(counted, rate, favourable_event, plan, stream)
+
+    return choose
+
+
 def predict_all(
     recipe: str, prepared: artifacts.Prepared, rows: NDArray[np.int64]
 ) -> dict[str, Predictions]:
     """Return the predictions of model, twin and baseline for some people."""
     plan = artifacts.read_section(recipe, "predict", PredictConfig)
     wanted = artifacts.read_section(recipe, "target", TargetPlan)
+    release = artifacts.read_section(recipe, "release", ReleasePlan)
+    chooser = published_chooser(release, prepared.people["person_id"].gather(rows))
     task, target = prepared.schema["task"], wanted.target
     targets = np.asarray(prepared.sequences.targets[rows])
     scored = {}
@@ -132,6 +154,7 @@ def predict_all(
             losses,
             target,
             wanted.decision,
+            chooser if name == "model" else exact_threshold,
         )
         for name, (scores, losses) in scored.items()
     }

@@ -14,6 +14,7 @@ from rnn.config import (
     Probability,
     TrainConfig,
 )
+from rnn.fairness.config import NoMitigation
 from tasks.settings.data import (
     AsOf,
     ColumnFeature,
@@ -40,27 +41,45 @@ from tasks.settings.evidence import (
     AuditConfig,
     ExplainConfig,
     GateConfig,
+    OverrideConfig,
+    OverridePlan,
     PredictConfig,
+    ReleaseConfig,
+    SwapGroup,
+)
+from tasks.settings.mitigation import (
+    AdaptiveClipping,
+    CompareConfig,
+    GroupThresholds,
+    Trained,
+    check,
 )
 
 __all__ = [
+    "AdaptiveClipping",
     "AsOf",
     "AttackConfig",
     "AuditConfig",
     "ColumnFeature",
+    "CompareConfig",
     "DataConfig",
     "Decision",
     "ExplainConfig",
     "GateConfig",
+    "GroupThresholds",
     "Layout",
     "LongLayout",
     "Name",
+    "OverrideConfig",
+    "OverridePlan",
     "PathSource",
     "PredictConfig",
     "PypiSource",
     "Recipe",
     "RegisterConfig",
     "RegisterPlan",
+    "ReleaseConfig",
+    "ReleasePlan",
     "ReportConfig",
     "Scalar",
     "SensitiveFeature",
@@ -68,6 +87,7 @@ __all__ = [
     "SourceFile",
     "SourcePlan",
     "Split",
+    "SwapGroup",
     "Target",
     "TargetPlan",
     "TextLayout",
@@ -133,12 +153,15 @@ class Recipe:
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig
     privacy: PrivacyConfig
+    mitigation: Trained = field(default_factory=NoMitigation)
     twin: TwinConfig = field(default_factory=TwinConfig)
     predict: PredictConfig = field(default_factory=PredictConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
+    compare: CompareConfig = field(default_factory=CompareConfig)
     explain: ExplainConfig = field(default_factory=ExplainConfig)
     attack: AttackConfig = field(default_factory=AttackConfig)
     gate: GateConfig
+    override: OverrideConfig | None = None
     report: ReportConfig
     register: RegisterConfig = field(default_factory=RegisterConfig)
 
@@ -162,11 +185,24 @@ class Recipe:
                 f"data.decision.favourable = {decision.favourable!r} is not one of "
                 f"data.target.classes = {list(target.classes)}"
             )
+        check(self.mitigation, self.compare, self.data, self.privacy.clipping)
         known = {s.name for s in self.data.sensitive}
         for name in self.audit.references:
             if name not in known:
                 raise ValueError(
                     f"audit.references names {name!r}, which is not among data.sensitive: "
+                    f"{sorted(known)}"
+                )
+        for name in (n for crossing in self.audit.release.intersections for n in crossing):
+            if name not in known:
+                raise ValueError(
+                    f"audit.release.intersections names {name!r}, which is not among "
+                    f"data.sensitive: {sorted(known)}"
+                )
+        for name in self.audit.control:
+            if name not in known:
+                raise ValueError(
+                    f"audit.control names {name!r}, which is not among data.sensitive: "
                     f"{sorted(known)}"
                 )
 
@@ -218,9 +254,34 @@ class TrainPlan:
     model: ModelConfig
     train: TrainConfig
     privacy: PrivacyConfig | None = None
+    mitigation: Trained = field(default_factory=NoMitigation)
     sample_rate: Probability
     noise_multiplier: float = 0.0
     epsilon: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleasePlan:
+    """plan/release.json: what may be published about held-out people, everything filled in.
+
+    `threshold_epsilon` is part of `epsilon`; 0 where the recipe states the threshold. `groups`
+    are the labels that the recipe declares for each sensitive feature; a feature whose cells are
+    its labels is in `undeclared`: which labels there are is then a fact about people.
+    """
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    mode: Literal["noised", "suppressed"]
+    epsilon: Positive
+    delta: Positive
+    threshold_epsilon: Annotated[float, Ge(0)]
+    unit: Literal["record", "person"]
+    max_rows: Count
+    score_bins: Count
+    groups: dict[str, tuple[str, ...]]
+    undeclared: tuple[str, ...] = ()
+    intersections: tuple[tuple[str, ...], ...] = ()
+    insecure_seed: Annotated[int, Ge(0)] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks import artifacts, registry
+from tasks.evidence.override import overridden
 from tasks.example import example_rows
 from tasks.params import UserError, as_json, command
 from tasks.recipe import (
@@ -39,6 +40,7 @@ SERVED_MODULES = (
     "settings/__init__",
     "settings/data",
     "settings/evidence",
+    "settings/mitigation",
     "table/__init__",
     "table/cells",
     "table/channels",
@@ -59,6 +61,8 @@ SERVED_PACKAGES = (
     "torch",
 )
 EVIDENCE = ("predictions", "audit", "attributions", "attack", "report")
+MODEL_DIGITS = 12
+OVERRIDE = ("approver", "reason", "verdict")
 # One row a held-out person: nobody reviews it in the registry.
 LEFT_OUT = ("test.parquet",)
 
@@ -76,6 +80,7 @@ class Evidence:
         attack: attack/published/attack.json.
         audit: audit/published/audit.json.
         content: digest of all that is registered.
+        model: first 12 hex digits of the model's own digest.
     """
 
     recipe: str
@@ -86,6 +91,7 @@ class Evidence:
     attack: dict[str, Any]
     audit: dict[str, Any]
     content: str
+    model: str = ""
 
     @property
     def insecure(self) -> bool:
@@ -94,11 +100,23 @@ class Evidence:
 
     @property
     def status(self) -> str:
-        """accepted, needs_review, rejected or not_registered."""
+        """accepted, overridden, needs_review, rejected or not_registered."""
         if self.insecure:
             return "not_registered"
+        if self.override is not None:
+            return "overridden"
         by_verdict = {"pass": "accepted", "inconclusive": "needs_review"}
         return by_verdict.get(self.decision["verdict"], "rejected")
+
+    @property
+    def override(self) -> dict[str, Any] | None:
+        """Who answered for this very model, where that is allowed."""
+        return None if self.insecure else overridden(self.decision, self.model)
+
+    @property
+    def override_tags(self) -> dict[str, str]:
+        """The same as tags."""
+        return {f"override_{k}": self.override[k] for k in OVERRIDE} if self.override else {}
 
     @property
     def has_weights(self) -> bool:
@@ -130,6 +148,7 @@ def read_evidence(recipe: str) -> Evidence:
         attack=read("attack", "published", "attack.json"),
         audit=read("audit", "published", "audit.json"),
         content=content_digest(recipe),
+        model=artifacts.digest_folder(artifacts.folder(recipe, "model"))[:MODEL_DIGITS],
     )
 
 
@@ -225,8 +244,9 @@ def mirror(recipe: str, raw: dict[str, Any], target: Path) -> None:
     published, internal = target / "published", target / "internal"
     shutil.copytree(artifacts.folder(recipe, "decision"), published / "decision")
     (published / "model").mkdir()
-    for name in ("config.json", "privacy_spent.json"):
-        shutil.copy(artifacts.folder(recipe, "model", name), published / "model")
+    for name in ("config.json", "privacy_spent.json", "bars.json"):
+        if artifacts.folder(recipe, "model", name).exists():
+            shutil.copy(artifacts.folder(recipe, "model", name), published / "model")
     training = artifacts.folder(recipe, "training")
     if training.exists():
         shutil.copytree(training, internal / "training")
@@ -320,6 +340,7 @@ def log_run(store: registry.Store, evidence: Evidence, root: Path) -> str:
         "verdict": evidence.decision["verdict"],
         "status": evidence.status,
         "reasons": evidence.reasons,
+        **evidence.override_tags,
     }
     if os.environ.get("DVC_EXP_NAME"):
         tags["DVC_EXP_NAME"] = os.environ["DVC_EXP_NAME"]
@@ -346,13 +367,17 @@ def make_version(
     tags = {
         "status": evidence.status,
         "reasons": evidence.reasons,
+        "model": evidence.model,
         "score": repr(score),
         "epsilon": repr(decision["epsilon"]),
         "delta": repr(decision["delta"]),
         registry.CONTENT: evidence.content,
+        **evidence.override_tags,
     }
     tags = {key: value for key, value in tags.items() if value}
     text = f"{decision['verdict']}: epsilon {decision['epsilon']:.3g}, delta {decision['delta']:g}"
+    if evidence.override:
+        text += f"; overridden by {evidence.override['approver']}"
     made = store.register(name, source, run_id, tags, text)
     alias = alias_for(evidence.status, score, store.holder(name, "champion"))
     return store.set_alias(made, alias) if alias else made
@@ -368,7 +393,7 @@ def alias_for(status: str, score: float, champion: registry.Version | None) -> s
     """
     if status == "needs_review":
         return "challenger"
-    if status != "accepted":
+    if status not in ("accepted", "overridden"):
         return None
     better_stands = champion is not None and float(champion.tags.get("score", "-inf")) > score
     return "challenger" if better_stands else "champion"
@@ -399,6 +424,7 @@ def register(recipe: str, root: Path) -> dict[str, Any]:
         "recipe": recipe,
         "status": evidence.status,
         "reasons": evidence.reasons,
+        "override": evidence.override,
         "name": evidence.plan.model_name,
         "version": version.number if version else None,
         "aliases": list(version.aliases) if version else [],
@@ -417,6 +443,8 @@ def describe(told: Mapping[str, Any]) -> str:
         'r: registered as m version 2, alias champion (accepted)'
     """
     because = f": {told['reasons']}" if told["reasons"] else ""
+    if told.get("override"):
+        because += f"; overridden by {told['override']['approver']}"
     if told["version"] is None:
         return f"{told['recipe']}: not registered{because}"
     alias = f", alias {', '.join(told['aliases'])}" if told["aliases"] else ", no alias"

@@ -5,18 +5,20 @@ folders that must not be published, and only the internal page sees what it retu
 """
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from jinja2 import UndefinedError
 
 from rnn.config import PrivacySpent
 from tasks.artifacts import folder, read_json, read_section, replacing, write_json
-from tasks.pages import exhibits
+from tasks.evidence.profiles import ProfilesPlan, evaluate
+from tasks.pages import attributions, attributions_inside, exhibits, fairness, reviewed
 from tasks.pages import inside as views
 from tasks.pages.claims import account, attack_verdict, claims, privacy_words
 from tasks.pages.exhibits import Table
 from tasks.pages.html import render
-from tasks.pages.words import data_words, settings, verdict_words
+from tasks.pages.words import data_words, held_out, settings, verdict_words
 from tasks.params import UserError, command, validate
 from tasks.recipe import ReportConfig
 
@@ -32,8 +34,6 @@ ANSWERS = {
 }
 ORIGIN = {"Source": "data_source", "Dates": "data_dates", "Licence": "data_licence"}
 LIMITS = (
-    "Held-out people are not covered by epsilon; small groups are suppressed, which is no "
-    "differential privacy.",
     "Trying several settings on the same data spends privacy that is not in the account.",
     "An attribution says what the model uses, not what causes the outcome.",
     "The attack is one attack: consistent does not mean proven.",
@@ -44,6 +44,7 @@ SECTIONS = (
     ("data", "Data"),
     ("performance", "Performance"),
     ("fairness", "Groups"),
+    ("lists", "Reviewers' lists"),
     ("attribution", "Attributions"),
     ("privacy", "Privacy"),
     ("recipe", "Recipe"),
@@ -54,6 +55,9 @@ INTERNAL_SECTIONS = (
     ("training", "Training"),
     ("attack", "Membership"),
     ("people", "People"),
+    ("attribution", "Attributions"),
+    ("gradients", "Gradients"),
+    ("cost", "Privacy's cost"),
     ("audit", "Exact groups"),
     ("outputs", "Outputs"),
 )
@@ -68,6 +72,7 @@ def read_published(recipe: str) -> Json:
     path = folder(recipe, "model", "privacy_spent.json")
     return {
         "report": read_section(recipe, "report", ReportConfig),
+        "profiles": read_section(recipe, "profiles", ProfilesPlan),
         "summary": read_json(folder(recipe, "plan", "summary.json")),
         "spent": validate(PrivacySpent, read_json(path), str(path)),
         "metrics": read_json(folder(recipe, "predictions", "published", "metrics.json")),
@@ -96,33 +101,16 @@ def read_internal(recipe: str) -> Json:
     }
 
 
-def _over(audit: Json, metric: str) -> tuple[float, float] | None:
-    """The axis that all features share, so that their figures compare by eye."""
-    return exhibits.spread(
-        [g["metrics"].get(metric) for f in audit["features"] for g in f["groups"]]
-    )
-
-
-def audited(audit: Json, decision: Json) -> list[Json]:
-    """Return figures and table of each sensitive feature."""
-    bars = [c["bar"] for c in decision["checks"] if c["name"] == "group_ratio"]
-    ratios_over = exhibits.spread(
-        [c["impact_ratio"] for f in audit["features"]
-         for c in f["comparisons"].get("to_reference", [])],
-        bars[0] if bars else exhibits.FOUR_FIFTHS, 1.0,
-    )  # fmt: skip
-    found = []
-    for position, feature in enumerate(audit["features"]):
-        prefix = f"group-{position}"
-        metrics = dict.fromkeys(m for g in feature["groups"] for m in g["metrics"])
-        wanted = [m for m in ("selection_rate", "recall", "mae", "bias") if m in metrics]
-        wanted = wanted or list(metrics)[:1]
-        shown = [exhibits.group_rates(prefix, feature, m, _over(audit, m)) for m in wanted]
-        ratios = exhibits.impact_ratios(prefix, feature, bars[0] if bars else None, ratios_over)
-        table = exhibits.group_table(feature)
-        name = feature["name"]
-        found.append({"name": name, "exhibits": [ratios, *shown], "table": table})
-    return found
+def evaluated_lists(found: Json) -> list[Json]:
+    """Return each reviewers' list with the published figures that answer it."""
+    published = {name: found[name] for name in ("audit", "attack", "attributions", "metrics")}
+    published |= {
+        "decision": found["decision"],
+        "privacy": asdict(found["spent"]),
+        "recipe": found["summary"]["settings"],
+        "report": asdict(found["report"]),
+    }
+    return [evaluate(profile, published) for profile in found["profiles"].profiles]
 
 
 def published_context(found: Json) -> Json:
@@ -130,8 +118,12 @@ def published_context(found: Json) -> Json:
     report, spent = found["report"], found["spent"]
     metrics = found["metrics"]
     figures = [(exhibits.name_of(m), exhibits.shown(m, f)) for m, f in metrics["model"].items()]
+    evaluated = evaluated_lists(found)
     return {
         **found,
+        "evaluated": evaluated,
+        "lists": [reviewed.profile(one) for one in evaluated],
+        "swaps": reviewed.swaps(found["audit"].get("swaps")),
         "sections": SECTIONS,
         "claims": claims(found),
         "verdict_words": verdict_words(found["decision"]),
@@ -140,8 +132,9 @@ def published_context(found: Json) -> Json:
         "data": data_words(found["summary"]["data"], found["summary"]["settings"]),
         "performance": Table(("Figure", "Value"), tuple(figures)),
         "calibration": exhibits.calibration(metrics["calibration"]),
-        "audited": audited(found["audit"], found["decision"]),
-        "attribution_exhibits": exhibits.attributions(found["attributions"]),
+        "fairness": fairness.section(found["audit"], found["decision"]),
+        "held_out": held_out(found["audit"]),
+        "reading": attributions.published(found["attributions"]),
         "privacy": {
             "words": privacy_words(spent),
             "unit": spent.unit,
@@ -161,6 +154,15 @@ def card(context: Json) -> Json:
         "verdict": context["decision"]["verdict"],
         "verdict_words": context["verdict_words"],
         "insecure": context["decision"]["insecure"],
+        "model": context["decision"].get("model"),
+        "override": context["decision"].get("override"),
+        "bars_changed": context["decision"].get("bars", {}).get("changed", []),
+        "profiles": context["evaluated"],
+        "lists": [
+            {key: one[key] for key in ("title", "as_of", "answered", "partly")}
+            | {"items": len(one["rows"])}
+            for one in context["lists"]
+        ],
         "claims": [
             {k: c[k] for k in ("name", "verdict", "value", "range", "words")}
             for c in context["claims"]
@@ -172,7 +174,7 @@ def card(context: Json) -> Json:
         "checks": context["decision"]["checks"],
         "privacy_words": context["privacy"]["words"],
         "privacy": context["privacy"]["table"].rows,
-        "limits": LIMITS,
+        "limits": (context["held_out"]["limit"], *LIMITS),
     }
 
 
@@ -198,8 +200,11 @@ def internal_context(found: Json, inside: Json) -> Json:
         "attack": attack,
         "attack_table": views.attack_table({name: attack[name] for name in models}),
         "membership": views.membership({name: attack[name]["tpr"] for name in models}),
-        "local": views.people(inside["local"]),
-        "exact": views.exact_groups(inside["audit"]),
+        "local": attributions_inside.internal(inside["local"], found["attributions"]["quality"]),
+        "exact": views.exact_groups(inside["audit"], found["decision"]),
+        "cost": views.privacy_cost(inside["audit"].get("privacy_cost", [])),
+        "checked": inside["audit"].get("checked_with_fairlearn", 0),
+        "swaps": reviewed.swaps(inside["audit"].get("swaps")),
     }
 
 

@@ -81,6 +81,9 @@ def gate_row(decision: dict[str, Any]) -> Row:
         for check in decision.get("checks", [])
         if check.get("verdict") != "pass"
     ]
+    override = decision.get("override")
+    if override:
+        reasons.append(f"override by {override['approver']}: {override['status']}")
     return "gate", "; ".join([decision["verdict"], *reasons])
 
 

@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from rnn.config import PrivacySpent
+from rnn.config import PrivacyConfig, PrivacySpent
+from rnn.fairness.config import feature_of
 from rnn.fit import Fit, Mechanism, StepReport
 from rnn.model import build
 from rnn.privacy.accounting import ACCOUNTANT, accountant_version, epsilon_spent
@@ -18,6 +19,7 @@ from tasks.artifacts import (
     Prepared,
     digest_folder,
     folder,
+    read_json,
     read_prepared,
     read_section,
     replacing,
@@ -32,6 +34,23 @@ CURVE_POINTS = 100
 EPSILON_POINTS = 20
 
 
+def mechanism_of(plan: TrainPlan, privacy: PrivacyConfig, groups: int) -> Mechanism:
+    """Return what a private step releases.
+
+    Args:
+        plan: whose noise was solved for.
+        privacy: of the plan.
+        groups: public number of group labels.
+    """
+    return Mechanism.of(
+        privacy,
+        sample_rate=plan.sample_rate,
+        noise_multiplier=plan.noise_multiplier,
+        mitigation=plan.mitigation,
+        groups=groups,
+    )
+
+
 def make_fit(plan: TrainPlan, prepared: Prepared) -> Fit:
     """Return a run at its first step.
 
@@ -43,12 +62,10 @@ def make_fit(plan: TrainPlan, prepared: Prepared) -> Fit:
         UserError: the bounds of privacy.layer_max_grad_norms do not fit the model.
     """
     rows = prepared.rows("train")
-    mechanism = None
+    mechanism, groups = None, prepared.groups
     keystream = Keystream.from_seed(plan.train.seed)
     if plan.privacy is not None:
-        mechanism = Mechanism.of(
-            plan.privacy, sample_rate=plan.sample_rate, noise_multiplier=plan.noise_multiplier
-        )
+        mechanism = mechanism_of(plan, plan.privacy, len(groups.labels) if groups else 0)
         seed = plan.privacy.insecure_seed
         keystream = Keystream.from_system() if seed is None else Keystream.from_seed(seed)
     try:
@@ -60,6 +77,8 @@ def make_fit(plan: TrainPlan, prepared: Prepared) -> Fit:
             sample_rate=plan.sample_rate,
             mechanism=mechanism,
             keystream=keystream,
+            mitigation=plan.mitigation,
+            groups=groups if feature_of(plan.mitigation) else None,
         )
     except ValueError as error:
         raise UserError(f"privacy: {error}") from None
@@ -70,13 +89,22 @@ def spent(plan: TrainPlan, steps: int, noise_source: str) -> PrivacySpent:
     privacy = plan.privacy
     if privacy is None:
         raise ValueError("a run without privacy has no account")
-    return PrivacySpent(
-        epsilon=epsilon_spent(
-            noise_multiplier=plan.noise_multiplier,
+
+    def epsilon(noise: float) -> float:
+        """Of all steps at a noise multiplier."""
+        return epsilon_spent(
+            noise_multiplier=noise,
             sample_rate=plan.sample_rate,
             steps=steps,
             delta=privacy.delta,
-        ),
+        )
+
+    batch = plan.train.expected_batch_size
+    gradients = mechanism_of(plan, privacy, 0).gradient_noise(batch)
+    whole = epsilon(plan.noise_multiplier)
+    counts = whole - epsilon(gradients) if gradients != plan.noise_multiplier else 0.0
+    return PrivacySpent(
+        epsilon=whole,
         delta=privacy.delta,
         unit=privacy.unit,
         adjacency="zero-out: one unit's contribution is replaced by nothing, N stays",
@@ -90,6 +118,8 @@ def spent(plan: TrainPlan, steps: int, noise_source: str) -> PrivacySpent:
         accountant_version=accountant_version(),
         noise_source=noise_source,
         clipping=privacy.clipping,
+        mitigation=plan.mitigation.method,
+        counts_epsilon=counts,
     )
 
 
@@ -189,8 +219,18 @@ def _columns(curve: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {key: [point[key] for point in curve] for key in (curve[0] if curve else {})}
 
 
-def write_outputs(recipe: str, fit: Fit, plan: TrainPlan, curve: list[dict[str, Any]]) -> None:
-    """Write the private model and its training figures, or the twin, each folder whole."""
+def write_outputs(
+    recipe: str, fit: Fit, plan: TrainPlan, curve: list[dict[str, Any]], bars: object = None
+) -> None:
+    """Write the private model and its training figures, or the twin, each folder whole.
+
+    Args:
+        recipe: name under data/.
+        fit: at its last step.
+        plan: with privacy, or without it for the twin.
+        curve: from `train`.
+        bars: of the gate when training began, to be kept with the private model.
+    """
     if plan.privacy is None:
         with replacing(folder(recipe, "twin")) as draft:
             write_model(draft, fit.model, fit.average)
@@ -200,6 +240,8 @@ def write_outputs(recipe: str, fit: Fit, plan: TrainPlan, curve: list[dict[str, 
         write_model(draft, fit.model, fit.average)
         account = spent(plan, fit.step_count, fit.keystream.source)
         write_json(draft / "privacy_spent.json", asdict(account))
+        if bars is not None:
+            write_json(draft / "bars.json", bars)
     with replacing(folder(recipe, "training")) as draft:
         write_json(draft / "curve.json", _columns(curve))
 
@@ -215,9 +257,12 @@ def main(argv: list[str]) -> None:
     torch.set_flush_denormal(True)
     key = checkpoint_key(as_json(plan), digest_folder(folder(recipe, "prepared", "arrays")))
     with sole_writer(f"{recipe}-{stage}", key) as checkpoint:
+        # No dependency in dvc.yaml: another bar must not train again. What counts is where the
+        # bars stood before anybody saw a result, so a run that is taken up keeps its own.
+        bars = checkpoint.at_start("bars", read_json(folder(recipe, "plan", "gate.json")))
         fit = make_fit(plan, prepared)
         curve = train(fit, plan, checkpoint, f"{stage} {recipe}")
-        write_outputs(recipe, fit, plan, curve)
+        write_outputs(recipe, fit, plan, curve, bars)
         checkpoint.discard()
 
 

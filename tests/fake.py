@@ -117,6 +117,7 @@ def write_recipe(
     on_fail: str = "exit_0",
     auc: float = 0.8,
     seed: int = 0,
+    override: bool = False,
 ) -> Fake:
     """Write data/RECIPE/ under the working directory, as the stages before register do."""
     root = artifacts.folder(recipe)
@@ -126,14 +127,19 @@ def write_recipe(
     _write_predictions(recipe, data, raw, auc, seed)
     reason = "" if verdict == "pass" else "AUC is below its bar"
     check = {"name": "auc", "verdict": verdict, "reason": reason, "bar": 0.7, **_figure(auc)}
+    broken = {"name": "attack", "verdict": "fail" if attack == "violated" else "pass"}
+    model = artifacts.digest_folder(root / "model")[:12]
+    words = {"approver": "Ada Lovelace", "reason": "A second sample settled it.", "model": model}
     artifacts.write_json(
         root / "decision" / "decision.json",
         {
             "verdict": verdict,
-            "checks": [check],
+            "checks": [check, broken] if override else [check],
             "epsilon": 3.0,
             "delta": 1e-6,
             "insecure": insecure,
+            "model": model,
+            "override": {**words, "status": "applied"} if override else None,
         },
     )
     gate = {"feature": "sex", "group": "women", "reference": "men"}

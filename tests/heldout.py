@@ -1,5 +1,6 @@
 """A small data/RECIPE/ tree in the current folder, for tests of what scores held-out people."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,15 @@ from tasks.recipe import (
     AuditConfig,
     Decision,
     GateConfig,
+    OverridePlan,
     PredictConfig,
+    ReleasePlan,
     Target,
     TargetPlan,
 )
 
 RECIPE = "small"
+GATE = GateConfig(max_epsilon=3, min_auc=0.5)
 SPENT = PrivacySpent(
     epsilon=2.0,
     delta=1e-4,
@@ -33,6 +37,17 @@ SPENT = PrivacySpent(
     accountant="PRV",
     accountant_version="none",
     noise_source="operating system",
+)
+RELEASE = ReleasePlan(
+    mode="noised",
+    epsilon=8.0,
+    delta=1e-4,
+    threshold_epsilon=2.0,
+    unit="person",
+    max_rows=1,
+    score_bins=10,
+    groups={"sex": ("f", "m", "unknown")},
+    insecure_seed=0,
 )
 TARGETS = {
     "binary": Target(column="y", kind="binary", classes=("no", "yes")),
@@ -92,12 +107,15 @@ def write_tree(task: str, people: int = 500, seed: int = 0, tokens: bool = False
         with artifacts.replacing(artifacts.folder(RECIPE, name)) as draft:
             artifacts.write_model(draft, model, model.state_dict())
             artifacts.write_json(draft / "privacy_spent.json", vars(SPENT))
+            artifacts.write_json(draft / "bars.json", vars(GATE))
     decision = Decision(favourable="no", approval_rate=0.7) if task == "binary" else None
     for section, config in {
         "target": TargetPlan(target=target, decision=decision),
         "predict": PredictConfig(bootstraps=100, baseline="ngrams" if tokens else "boosting"),
-        "audit": AuditConfig(bootstraps=100),
+        "audit": AuditConfig(bootstraps=100, swaps=(), profiles=()),
+        "release": RELEASE if task == "binary" else replace(RELEASE, mode="suppressed"),
         "attack": AttackConfig(),
-        "gate": GateConfig(max_epsilon=3, min_auc=0.5),
+        "gate": GATE,
+        "override": OverridePlan(),
     }.items():
         artifacts.write_section(RECIPE, section, config)

@@ -126,6 +126,10 @@ CASES = {
         _set("audit", "references", value={"age": "old"}),
         r"audit\.references names 'age', which is not among data\.sensitive: \['sex'\]",
     ),
+    "control of no feature": (
+        _set("audit", "control", value=["age"]),
+        r"audit\.control names 'age', which is not among data\.sensitive: \['sex'\]",
+    ),
     "no such file": (
         _set("data", "source", "path", value="nobody-*.csv"),
         r"source.*nobody-\*\.csv",

@@ -18,6 +18,8 @@ from tasks.stats import NOTHING, mean
 MIN_PEOPLE = 30
 MAX_STEPS = 60
 CONFIDENCE = 0.95
+# Relative error of completeness that 95 % of people must be under.
+BAR = 0.001
 _TINY = 1e-6
 
 Floats = NDArray[np.float64]
@@ -33,6 +35,7 @@ class Attributions:
         lengths: int64 [B].
         outputs: float64 [B], what is explained.
         baseline_outputs: float64 [B], the same for the baseline.
+        points: int64 [B], points of the path, where there is one.
     """
 
     inputs: Floats
@@ -40,12 +43,55 @@ class Attributions:
     lengths: NDArray[np.int64]
     outputs: Floats
     baseline_outputs: Floats
+    points: NDArray[np.int64] | None = None
+
+    def take(self, rows: NDArray[np.int64]) -> "Attributions":
+        """Return some people, in the order given."""
+        points = None if self.points is None else self.points[rows]
+        return Attributions(
+            self.inputs[rows], self.static[rows], self.lengths[rows], self.outputs[rows],
+            self.baseline_outputs[rows], points,
+        )  # fmt: skip
 
     def completeness_errors(self) -> Floats:
         """Return float64 [B]: |sum of attributions - change of output| over |change of output|."""
         total = self.inputs.reshape(len(self.lengths), -1).sum(1) + self.static.sum(1)
         change = self.outputs - self.baseline_outputs
         return np.asarray(np.abs(total - change) / np.maximum(np.abs(change), _TINY))
+
+
+def joined(parts: Sequence[Attributions]) -> Attributions:
+    """Return several parts as one, padded to the longest.
+
+    Args:
+        parts: of the same model and method, at least one.
+    """
+    longest = max(part.inputs.shape[1] for part in parts)
+    inputs = [
+        np.pad(p.inputs, [(0, 0), (0, longest - p.inputs.shape[1]), (0, 0)][: p.inputs.ndim])
+        for p in parts
+    ]
+    names = ("static", "lengths", "outputs", "baseline_outputs")
+    rest = {name: np.concatenate([getattr(part, name) for part in parts]) for name in names}
+    points = [part.points for part in parts if part.points is not None]
+    return Attributions(
+        np.concatenate(inputs), **rest, points=np.concatenate(points) if points else None
+    )
+
+
+def _completeness(found: Attributions) -> dict[str, Any]:
+    """How far attributions miss the change of the output, and whether the bar is reached."""
+    errors = found.completeness_errors()
+    if len(errors) < MIN_PEOPLE:
+        reason = f"fewer than {MIN_PEOPLE} people"
+        return {"p50": None, "p95": None, "bar": BAR, "reached": None, "reason": reason}
+    p50, p95 = (float(np.quantile(errors, q)) for q in (0.5, 0.95))
+    reached = p95 <= BAR
+    reason = "" if reached else (
+        f"95 % of relative errors reach {p95:.2g}, above {BAR:g}: raise explain.max_steps, or "
+        "choose a method that adds up"
+    )  # fmt: skip
+    return {"p50": p50, "p95": p95, "bar": BAR, "reached": reached, "reason": reason}
 
 
 def by_features(values: Floats, channels: Sequence[dict[str, Any]]) -> tuple[list[str], Floats]:
@@ -127,19 +173,18 @@ def summarise(found: Attributions, schema: dict[str, Any], config: ExplainConfig
     rows += _feature_rows("static", static_names, np.abs(static))
     labels, axis = step_labels(schema, found.lengths)
     at_steps = _at_steps(size, found.lengths, len(labels), axis)
-    errors = found.completeness_errors()
-    enough = len(errors) >= MIN_PEOPLE
+    points = found.points
     return {
         "method": config.method,
         "rule": "gausslegendre",
         "n_steps": config.n_steps,
-        "people": len(errors),
+        "max_steps": config.max_steps,
+        "mean_steps": None if points is None else float(points.mean()),
+        "orders": config.orders,
+        "people": len(found.lengths),
         "min_people": MIN_PEOPLE,
         "confidence": CONFIDENCE,
-        "completeness": {
-            "p50": float(np.quantile(errors, 0.5)) if enough else None,
-            "p95": float(np.quantile(errors, 0.95)) if enough else None,
-        },
+        "completeness": _completeness(found),
         "by_feature": sorted(rows, key=lambda row: -(row["value"] or 0.0)),
         "step_axis": axis,
         "by_step": [
@@ -165,6 +210,7 @@ def in_target_units(found: Attributions, target: TargetPlan) -> Attributions:
         found.lengths,
         low + (found.outputs + 1) * factor,
         low + (found.baseline_outputs + 1) * factor,
+        found.points,
     )
 
 

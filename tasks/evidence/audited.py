@@ -1,36 +1,25 @@
 """What an audit looks at: outcomes and decisions of held-out people, and the counts by group.
 
-N held-out people, G groups of all sensitive features together.
+N held-out rows, G groups of all sensitive features together, C classes.
 """
 
 import math
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tasks import stats
-from tasks.evidence.groups import GRAIN, RATES, Comparison, rate_counts
+from tasks.evidence.score_table import ScoreTable, decided_bin, tabulate
+from tasks.evidence.simultaneous import GRAIN
 from tasks.evidence.suppress import Groups, Level
 from tasks.params import UserError
 from tasks.recipe import AuditConfig, TargetPlan
 
 Array = NDArray[np.float64]
-
-# Which level of suppression decides about a figure.
-LEVEL_OF = {
-    "base_rate": "outcome",
-    "auc": "outcome",
-    "selection_rate": "decision",
-    "tpr": "cells",
-    "fpr": "cells",
-    "accuracy": "cells",
-    "recall": "cells",
-    "mae": "people",
-    "bias": "people",
-}
+Counts = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -42,12 +31,28 @@ class Audited:
         y: outcome: 1 for favourable; class; or number in the target's units. [N]
         d: decision, class or number predicted. [N]
         score: higher for favourable; None unless binary. [N]
+        scores: of each class; None unless multiclass. [N, C]
+        loss: as training counts it; None where unknown. [N]
+        persons: number of each row's person, 0..P-1. [N]
     """
 
     task: str
     y: NDArray[Any]
     d: NDArray[Any]
     score: Array | None = None
+    scores: Array | None = None
+    loss: Array | None = None
+    persons: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+
+    def __post_init__(self) -> None:
+        """Without other word, each row is a person."""
+        if len(self.persons) != len(self.y):
+            object.__setattr__(self, "persons", np.arange(len(self.y)))
+
+    @property
+    def repeated(self) -> bool:
+        """Whether some person has several rows."""
+        return len(np.unique(self.persons)) < len(self.persons)
 
 
 def audited(predictions: pl.DataFrame, plan: TargetPlan, prefix: str = "") -> Audited:
@@ -60,9 +65,16 @@ def audited(predictions: pl.DataFrame, plan: TargetPlan, prefix: str = "") -> Au
     """
     y = predictions["y_true"].to_numpy()
     d = predictions[f"{prefix or 'y_'}pred"].to_numpy()
+    columns = set(predictions.columns)
+    persons = _persons(predictions)
+    loss = predictions[f"{prefix}loss"].to_numpy() if f"{prefix}loss" in columns else None
     task = plan.target.kind
-    if task != "binary":
-        return Audited(task, y, d)
+    if task == "multiclass":
+        names = [f"{prefix}score_{k}" for k in range(len(plan.target.classes))]
+        scores = predictions.select(names).to_numpy() if set(names) <= columns else None
+        return Audited(task, y, d, scores=scores, loss=loss, persons=persons)
+    if task == "regression":
+        return Audited(task, y, d, loss=loss, persons=persons)
     if plan.decision is None:
         raise UserError("data.decision is not set: a binary target needs it")
     wanted = plan.target.classes.index(plan.decision.favourable)
@@ -72,6 +84,37 @@ def audited(predictions: pl.DataFrame, plan: TargetPlan, prefix: str = "") -> Au
         (y == wanted).astype(np.int64),
         (d == wanted).astype(np.int64),
         score if wanted == 1 else 1 - score,
+        loss=loss,
+        persons=persons,
+    )
+
+
+def _persons(predictions: pl.DataFrame) -> Counts:
+    """Number of each row's person, by id where there is one."""
+    if "person_id" not in predictions.columns:
+        return np.arange(len(predictions))
+    return predictions["person_id"].rank("dense").cast(pl.Int64).to_numpy() - 1
+
+
+def table_of(data: Audited, groups: Groups, threshold: float, edges: Array) -> ScoreTable:
+    """Return binary outcomes and scores counted by group.
+
+    Args:
+        data: of a binary target.
+        groups: of all features.
+        threshold: of the favourable score, an edge.
+        edges: float64 [K + 1] of the score bins.
+    """
+    assert data.score is not None
+    return tabulate(
+        groups.features,
+        groups.labels,
+        groups.codes,
+        data.y,
+        data.score,
+        data.d,
+        edges,
+        decided_bin(edges, threshold),
     )
 
 
@@ -83,6 +126,7 @@ def levels_of(data: Audited, groups: Groups, people: int, events: int) -> list[L
         right = groups.tally((data.y == data.d).astype(np.int64), 2)
         text = "people predicted rightly or wrongly"
         levels.append(Level("cells", text, right, events, ("people",)))
+        levels += _of_classes(data, groups, size, events)
     if data.task == "binary":
         cells = groups.tally(2 * data.y + data.d, 4)
         outcome = np.stack([cells[:, :2].sum(1), cells[:, 2:].sum(1)], 1)
@@ -101,81 +145,86 @@ def levels_of(data: Audited, groups: Groups, people: int, events: int) -> list[L
     return levels
 
 
-def intervals(data: Audited, inside: NDArray[np.bool_], confidence: float) -> dict[str, Any]:
-    """Return one group's figures with intervals."""
-    y, d = data.y[inside], data.d[inside]
-    if data.task == "regression":
-        error = np.asarray(d, dtype=np.float64) - y
-        return {"mae": stats.mean(np.abs(error), confidence), "bias": stats.mean(error, confidence)}
-    if data.task == "multiclass":
-        return {"accuracy": stats.wilson(int((y == d).sum()), len(y), confidence)}
-    cells = np.bincount(2 * y + d, minlength=4).reshape(2, 2)
-    found = {}
-    for metric in RATES:
-        hits, of = rate_counts(cells, metric)
-        found[metric] = stats.wilson(float(hits), float(of), confidence)
-    assert data.score is not None
-    found["auc"] = stats.auc(y == 1, data.score[inside], confidence)
+def _of_classes(data: Audited, groups: Groups, size: Counts, events: int) -> list[Level]:
+    """Levels of one class against the rest, all classes together: they add up."""
+    classes = 1 + int(max(data.y.max(initial=0), data.d.max(initial=0)))
+    outcome, decision = groups.tally(data.y, classes), groups.tally(data.d, classes)
+    both = groups.tally(np.where(data.y == data.d, data.y, classes), classes + 1)[:, :classes]
+    cells = [both, outcome - both, decision - both, size - outcome - decision + both]
+    people = "people of one class"
+    return [
+        Level("outcome", people, np.hstack([outcome, size - outcome]), events, ("people",)),
+        Level("decision", f"{people} by prediction", np.hstack([decision, size - decision]),
+              events, ("people",)),
+        Level("classes", f"{people} with one prediction", np.hstack(cells), events,
+              ("people", "outcome", "decision", "cells")),
+    ]  # fmt: skip
+
+
+def coarse_groups(
+    groups: Groups, levels: list[Level], why: dict[str, list[str | None]]
+) -> dict[str, tuple[int, ...]]:
+    """Return by feature the withheld groups that the gate judges all the same, in coarse steps.
+
+    They are withheld only to protect others, and so large that one coarse step of their rate is
+    as many people as must not be told apart, with as many to spare as hide a small group.
+    """
+    named = {level.name: level for level in levels}
+    decided, people = named["decision"], named["people"]
+    enough = max(people.least, math.ceil(decided.least / GRAIN)) + people.least
+    fit = (decided.counts >= decided.least).all(1) & (people.counts[:, 0] >= enough)
+    found: dict[str, tuple[int, ...]] = {}
+    for feature in dict.fromkeys(groups.features):
+        numbers = groups.of(feature).tolist()
+        found[feature] = tuple(n for n in numbers if why["decision"][n] and fit[n])
     return found
 
 
-def comparison(
-    data: Audited,
-    groups: Groups,
+def listed(numbers: Sequence[int], size: NDArray[Any], hidden: Sequence[str | None]) -> list[int]:
+    """Return the groups of a feature that a table lists: not those that are known to be empty.
+
+    Args:
+        numbers: of the feature's groups.
+        size: people of each of all groups, [G].
+        hidden: why a group is withheld, None where it is shown; G.
+    """
+    # What the shown groups leave of the total is no secret.
+    open_ = all(hidden[n] is None for n in numbers if size[n] > 0)
+    return [n for n in numbers if size[n] > 0 or (hidden[n] is not None and not open_)]
+
+
+def pick_reference(
     feature: str,
-    why: dict[str, list[str | None]],
-    levels: list[Level],
-    reference: str,
-) -> Comparison:
-    """Return the groups of one feature of a binary target that may be compared."""
-    names = {groups.labels[n]: int(n) for n in groups.of(feature)}
-    cells = {}
-    for label, number in names.items():
-        inside = groups.members(number)
-        kind = 2 * data.y[inside] + data.d[inside]
-        cells[label] = np.bincount(kind, minlength=4).reshape(2, 2)
-    by_name = {level.name: level for level in levels}
-    decided = by_name["decision"]
-    # So many people that one coarse step of their rate is as many as must not be told apart.
-    enough = max(by_name["people"].least, math.ceil(decided.least / GRAIN))
-
-    def coarse(label: str, number: int) -> bool:
-        small = bool((decided.counts[number] < decided.least).any())
-        return not small and int(cells[label].sum()) >= enough
-
-    return Comparison(
-        cells,
-        tuple(label for label, n in names.items() if why["decision"][n] is None),
-        tuple(label for label, n in names.items() if why["cells"][n] is None),
-        reference,
-        tuple(label for label, n in names.items() if why["decision"][n] and coarse(label, n)),
-    )
-
-
-def reference_of(
-    groups: Groups,
-    feature: str,
-    size: NDArray[np.int64],
-    hidden: list[str | None],
+    labels: Sequence[str],
+    size: NDArray[Any],
+    hidden: Sequence[str | None],
     plan: AuditConfig,
-) -> str:
-    """Return the group to compare with: the recipe's, or else the largest that is shown.
+) -> int:
+    """Return which group of a feature others are compared with: the recipe's, or the largest.
+
+    Args:
+        feature: its name.
+        labels: of its groups, J.
+        size: people of each, [J].
+        hidden: why a group is withheld, None where it is shown; J.
+        plan: references.
+
+    Returns:
+        A number 0..J-1.
 
     Raises:
         UserError: the recipe's is not a group of the feature.
     """
-    numbers = groups.of(feature)
-    labels = [groups.labels[n] for n in numbers]
     wanted = plan.references.get(feature)
     if wanted is None:
-        shown = [n for n in numbers if hidden[n] is None]
-        return groups.labels[max(shown or list(numbers), key=lambda n: size[n])]
+        shown = [n for n, reason in enumerate(hidden) if reason is None]
+        return max(shown or range(len(labels)), key=lambda n: float(size[n]))
     if wanted not in labels:
         raise UserError(
             f"audit.references.{feature} = {wanted!r} is not among the held-out people's groups "
-            f"{labels}"
+            f"{list(labels)}"
         )
-    return wanted
+    return labels.index(wanted)
 
 
 def favourable_name(plan: TargetPlan) -> str | None:

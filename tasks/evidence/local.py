@@ -1,5 +1,6 @@
 """A few people by rule, with their real values: internal, and under no name."""
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,10 @@ from tasks.table.channels import unscale
 
 # 0 is padding and 1 stands for every character outside the alphabet.
 FIRST_CHARACTER_ID = 2
+# One person a group, of so many groups.
+MOST_GROUPS = 50
+# float32 cannot tell what is nearer to a bound from the bound.
+_EDGE = 1e-6
 
 
 def _class_scores(predictions: pl.DataFrame) -> Floats:
@@ -56,13 +61,19 @@ def _orders(predictions: pl.DataFrame, kind: str) -> dict[str, NDArray[np.int64]
     }
 
 
-def choose(predictions: pl.DataFrame, kind: str, count: int) -> list[tuple[str, dict[str, Any]]]:
-    """Return distinct people, the rules taking turns.
+def choose(
+    predictions: pl.DataFrame,
+    kind: str,
+    count: int,
+    groups: Mapping[str, Sequence[str]] | None = None,
+) -> list[tuple[str, dict[str, Any]]]:
+    """Return distinct people: the rules taking turns, then one of each group.
 
     Args:
         predictions: one row a held-out person.
         kind: binary, multiclass or regression.
-        count: how many at most.
+        count: how many by the rules at most; 0 chooses nobody.
+        groups: label of each of these people by sensitive feature.
 
     Returns:
         Rule and row of predictions of each.
@@ -75,28 +86,72 @@ def choose(predictions: pl.DataFrame, kind: str, count: int) -> list[tuple[str, 
                 queue.pop(0)
             if queue and len(chosen) < count:
                 chosen[int(queue.pop(0))] = rule
+    if count:
+        _add_groups(chosen, _middling(predictions, kind), groups or {})
     return [(rule, predictions.row(at, named=True)) for at, rule in chosen.items()]
 
 
-def _shown(value: float) -> str:
-    """A number as a person reads it; what float32 cannot tell from zero is zero."""
+def _middling(predictions: pl.DataFrame, kind: str) -> Floats:
+    """A score of each person by which the middle one of a group is found, float64 [people]."""
+    if kind == "multiclass":
+        return np.asarray(_class_scores(predictions).max(1))
+    return predictions["y_score"].to_numpy().astype(np.float64)
+
+
+def _add_groups(chosen: dict[int, str], score: Floats, groups: Mapping[str, Sequence[str]]) -> None:
+    """Add the person with the middle score of each group, groups in order, at most MOST_GROUPS."""
+    pairs = [(f, label) for f, labels in groups.items() for label in sorted(set(labels))]
+    for feature, label in pairs[:MOST_GROUPS]:
+        member = np.flatnonzero(np.asarray(groups[feature]) == label)
+        far = np.abs(score[member] - np.median(score[member]))
+        for at in member[np.argsort(far, kind="stable")].tolist():
+            if at not in chosen:
+                chosen[at] = f"middle score of {feature} {label}"
+                break
+
+
+def shown(value: float) -> str:
+    """Return a number as a person reads it; what float32 cannot tell from zero is zero."""
     if abs(value) < 1e-6:
         return "0"
     return (f"{value:,.0f}" if abs(value) >= 999.5 else f"{value:.4g}").replace("-", "−")
 
 
-def _value(
+def value_of(
     config: DataConfig, kind: str, name: str, channels: list[dict[str, Any]], numbers: Floats
 ) -> str:
-    """One feature's value in the user's units, from its channels."""
-    categories = [c["value"] for c in channels]
-    if categories[0] is not None:
-        set_ = [str(c) for c, x in zip(categories, numbers, strict=True) if x > 0.5]
+    """Return one feature's value in the user's units.
+
+    A number is cut off at its public bounds before the model sees it: at a bound it says so,
+    unless another reading of the same feature knows better.
+
+    Args:
+        config: bounds and transforms.
+        kind: "static", or else of the sequence.
+        name: of the feature.
+        channels: its channels, in the order of the schema.
+        numbers: float [channels].
+    """
+    at = [i for i, channel in enumerate(channels) if channel["value"] is None]
+    if not at:
+        set_ = [str(c["value"]) for c, x in zip(channels, numbers, strict=True) if x > 0.5]
         return set_[0] if set_ else "other"
     features = config.static if kind == "static" else config.sequence.features  # type: ignore[union-attr]
-    feature = next(f for f in features if f.name == name and f.bounds is not None)
-    assert feature.bounds is not None
-    return _shown(float(unscale(numbers[:1], feature.bounds, feature.transform)[0]))
+    words = []
+    for channel, feature in zip(
+        at, (f for f in features if f.name == name and f.bounds is not None), strict=True
+    ):
+        assert feature.bounds is not None
+        x = numbers[channel]
+        said = shown(
+            float(unscale(numbers[channel : channel + 1], feature.bounds, feature.transform)[0])
+        )
+        cut = "" if abs(x) < 1 - _EDGE else "or more" if x > 0 else "or less"
+        # Nothing lies below a bound of zero that nobody would expect there.
+        if not cut or (cut == "or less" and feature.bounds[0] == 0):
+            return said
+        words.append(f"{said} {cut}")
+    return words[0]
 
 
 def _features(
@@ -116,7 +171,7 @@ def _features(
         also = [i + len(channels) for i in own if i + len(channels) < shares.shape[1]]
         words = [
             "missing" if missing is not None and missing[t, own].any()
-            else _value(config, kind, name, mine, values[t, own])
+            else value_of(config, kind, name, mine, values[t, own])
             for t in range(len(values))
         ]  # fmt: skip
         rows.append(
@@ -187,7 +242,7 @@ def describe(
 def _outcome(person: dict[str, Any], target: TargetPlan) -> dict[str, Any]:
     """What happened and what was predicted, in the target's names."""
     if target.target.kind == "regression":
-        return {"outcome": _shown(person["y_true"]), "predicted": _shown(person["y_score"])}
+        return {"outcome": shown(person["y_true"]), "predicted": shown(person["y_score"])}
     names = target.target.names or tuple(str(c) for c in target.target.classes)
     predicted = int(person["y_pred"])
     score = person["y_score"] if target.target.kind == "binary" else person[f"score_{predicted}"]

@@ -1,13 +1,15 @@
 """Which groups are too small to show, and which others must then be withheld with them.
 
-G groups of all features together, A atoms (people who share the groups of every feature).
+N held-out people, G groups of all features together, F features.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
+
+from tasks.evidence.disclosure import UNTOLD, Puzzle, Told
 
 Flags = NDArray[np.bool_]
 Counts = NDArray[np.int64]
@@ -49,24 +51,24 @@ class Groups:
             total += cell.reshape(total.shape)
         return total
 
-    @cached_property
-    def indicators(self) -> NDArray[np.float64]:
-        """Return float [G, A]: 1 where an atom belongs to a group."""
-        atoms = np.unique(self.codes, axis=0)
-        return (atoms[None] == np.arange(len(self.labels))[:, None, None]).any(2).astype(float)
 
-
-def find_groups(sensitive: dict[str, list[str]]) -> Groups:
+def find_groups(
+    sensitive: Mapping[str, Sequence[str]], declared: Mapping[str, Sequence[str]] | None = None
+) -> Groups:
     """Return the groups of every sensitive feature, "unknown" last.
 
     Args:
         sensitive: label of each of N people by feature.
+        declared: by feature, labels that are groups whether anybody has them or not, and
+            "unknown" with them.
     """
     features: list[str] = []
     labels: list[str] = []
     columns = []
     for name, values in sensitive.items():
-        found = sorted(set(values), key=lambda label: (label == UNKNOWN, label))
+        known = (declared or {}).get(name, ())
+        every = {*values, *known, *((UNKNOWN,) if known else ())}
+        found = sorted(every, key=lambda label: (label == UNKNOWN, label))
         number = {label: len(labels) + index for index, label in enumerate(found)}
         columns.append([number[value] for value in values])
         features += [name] * len(found)
@@ -81,44 +83,31 @@ def too_small(counts: Counts, least: int) -> Flags:
     return np.asarray((counts < least).any(1))
 
 
-def recoverable(hidden: int, shown: Flags, indicators: NDArray[np.float64]) -> Flags:
-    """Return which shown groups give a hidden one away by sums and differences; none if safe.
+def _withhold_more(hidden: Flags, secret: Counts, counts: Counts, least: int, size: Counts) -> bool:
+    """Hide the next smallest group of one feature where the hidden ones could be added up.
 
-    A count adds up over atoms, so a hidden group follows from the shown ones and the total
-    where its indicator is a linear combination of theirs.
-
-    Args:
-        hidden: number of the group.
-        shown: bool [G].
-        indicators: float [G, A].
+    `secret` are the feature's groups that nothing told earlier gives away: others protect nobody.
     """
-    known = np.vstack([indicators[shown], np.ones(indicators.shape[1])])
-    weights, *_ = np.linalg.lstsq(known.T, indicators[hidden], rcond=None)
-    used = np.zeros(len(shown), dtype=bool)
-    if np.abs(weights @ known - indicators[hidden]).max() < 1e-6:
-        used[np.flatnonzero(shown)] = np.abs(weights[:-1]) > 1e-9
-    return used
-
-
-def _withhold_more(hidden: Flags, table: Counts, counts: Counts, least: int, size: Counts) -> bool:
-    """Hide the next smallest group of one feature where the hidden ones could be added up."""
-    inside = table[hidden[table]]
-    if len(inside) == 0 or len(inside) == len(table):
+    inside = secret[hidden[secret]]
+    if len(inside) == 0 or len(inside) == len(secret):
         return False
     together = counts[inside].sum(0)
     if len(inside) >= 2 and not (together < least).any():
         return False
-    rest = table[~hidden[table]]
+    rest = secret[~hidden[secret]]
     hidden[rest[np.argmin(size[rest])]] = True
     return True
 
 
-def complete(groups: Groups, first: Flags, counts: Counts, least: int, size: Counts) -> Flags:
+def complete(
+    groups: Groups, first: Flags, counts: Counts, least: int, size: Counts, told: Told = UNTOLD
+) -> Flags:
     """Return every group to withhold, given those that are too small themselves.
 
     Within a feature the withheld groups add up to what the total leaves, so there must be two
-    of them and together they must be large enough. Across features, no withheld group may be a
-    linear combination of what is shown.
+    of them and together they must be large enough. Over all features and all that was told
+    before, no withheld group may be a linear combination of what is shown, and what is shown
+    must leave room for at least `least` different values of each of its counts.
 
     Args:
         groups: all features' groups.
@@ -126,22 +115,24 @@ def complete(groups: Groups, first: Flags, counts: Counts, least: int, size: Cou
         counts: int64 [G, k], what must not be small.
         least: smallest count to show.
         size: int64 [G], people.
+        told: counts of the same kind that were shown earlier.
     """
     hidden = first.copy()
+    if not hidden.any():
+        return hidden
+    puzzle = Puzzle.of(groups.codes, len(groups.labels), counts, told)
     tables = [groups.of(feature) for feature in dict.fromkeys(groups.features)]
-    indicators = groups.indicators
+    tables = [table[~puzzle.told[table]] for table in tables]
     changed = True
     while changed:
         changed = False
         for table in tables:
             while _withhold_more(hidden, table, counts, least, size):
                 changed = True
-        for group in np.flatnonzero(hidden):
-            used = np.flatnonzero(recoverable(int(group), ~hidden, indicators))
-            # The total alone gives away a group that holds everybody: nothing is left to hide.
-            if len(used):
-                hidden[used[np.argmin(size[used])]] = True
-                changed = True
+        helpers = puzzle.exposed(hidden, least)
+        if len(helpers):
+            hidden[helpers[np.argmin(size[helpers])]] = True
+            changed = True
     return hidden
 
 
@@ -164,24 +155,32 @@ class Level:
     needs: tuple[str, ...] = ()
 
 
-def reasons(groups: Groups, levels: list[Level], size: Counts) -> dict[str, list[str | None]]:
+def reasons(
+    groups: Groups, levels: list[Level], size: Counts, told: Mapping[str, Told] | None = None
+) -> dict[str, list[str | None]]:
     """Return for each level and group why it is withheld, or None where it is shown.
+
+    One text for the small ones and for those withheld with them: who could tell them apart
+    would know a bound on each.
 
     Args:
         groups: all features' groups.
         levels: each after those that it needs.
         size: int64 [G], people.
+        told: by level, counts of the same kind that were shown earlier.
     """
     found: dict[str, list[str | None]] = {}
     for level in levels:
         why: list[str | None] = [None] * len(groups.labels)
         for index in range(len(why)):
             why[index] = next((found[n][index] for n in level.needs if found[n][index]), None)
-        for index in np.flatnonzero(too_small(level.counts, level.least)).tolist():
-            why[index] = why[index] or f"fewer than {level.least} {level.what}"
         first = np.array([w is not None for w in why], dtype=bool)
-        withheld = complete(groups, first, level.counts, level.least, size)
+        first |= too_small(level.counts, level.least)
+        before = (told or {}).get(level.name, UNTOLD)
+        withheld = complete(groups, first, level.counts, level.least, size, before)
         for index in np.flatnonzero(withheld).tolist():
-            why[index] = why[index] or "withheld so that a smaller group cannot be computed"
+            why[index] = why[index] or (
+                f"fewer than {level.least} {level.what}, or withheld to protect such a group"
+            )
         found[level.name] = why
     return found

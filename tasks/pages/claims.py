@@ -38,8 +38,7 @@ def privacy_words(spent: PrivacySpent) -> str:
 def claims(found: Json) -> list[Json]:
     """Return the four claims: verdict, figure, range, words, and where to read on."""
     spent, decision, audit = found["spent"], found["decision"], found["audit"]
-    attack, p95 = found["attack"], found["attributions"]["completeness"]["p95"]
-    complete = "inconclusive" if p95 is None else "pass" if p95 <= COMPLETENESS_BAR else "fail"
+    attack = found["attack"]
     return [
         {
             "name": "Privacy",
@@ -62,16 +61,28 @@ def claims(found: Json) -> list[Json]:
             "link": "What was tried",
         },
         _fairness_claim(audit.get("gate"), decision),
-        {
-            "name": "Attribution",
-            "verdict": complete,
-            "value": number(p95, 4),
-            "range": f"95th percentile of relative error, bar {COMPLETENESS_BAR:g}",
-            "words": "Attributions add up to the change of the output that they explain.",
-            "section": "attribution",
-            "link": "What the model listens to",
-        },
+        _attribution_claim(found["attributions"]),
     ]
+
+
+def _attribution_claim(found: Json) -> Json:
+    """Whether the pictures may be believed: sums that add up, and better than random."""
+    p95 = found["completeness"]["p95"]
+    complete = "inconclusive" if p95 is None else "pass" if p95 <= COMPLETENESS_BAR else "fail"
+    main = found["quality"]["methods"][0]
+    verdict = _worst([complete, main["verdict"]])
+    words = "They do better than random ones and add up to the change of output they explain."
+    if verdict != "pass":
+        words = "Attributions do not add up." if complete == "fail" else main["reason"]
+    return {
+        "name": "Attribution",
+        "verdict": verdict,
+        "value": number(p95, 4),
+        "range": f"95th percentile of relative error, bar {COMPLETENESS_BAR:g}",
+        "words": words,
+        "section": "attribution",
+        "link": "What the model listens to",
+    }
 
 
 def attack_verdict(attack: Json) -> str:
@@ -121,4 +132,13 @@ def account(spent: PrivacySpent) -> list[tuple[str, str]]:
         ("Odds of membership change at most by", f"a factor of {math.exp(spent.epsilon):.1f}"),
         ("Accountant", f"{spent.accountant} ({spent.accountant_version})"),
         ("Noise from", spent.noise_source),
+        *mitigated(spent),
     ]
+
+
+def mitigated(spent: PrivacySpent) -> list[tuple[str, str]]:
+    """What was done for groups, and the epsilon of what is counted beside the gradients."""
+    found = [] if spent.mitigation == "none" else [("Mitigation", spent.mitigation)]
+    if spent.counts_epsilon:
+        found.append(("Of epsilon, for counts", f"{spent.counts_epsilon:.2g}"))
+    return found

@@ -12,12 +12,19 @@ from tasks.pages.html import interval, number, percent
 
 Json = dict[str, Any]
 FOUR_FIFTHS = 0.8
-SHARES = ("base_rate", "selection_rate", "tpr", "fpr", "accuracy", "recall")
+SHARES = (
+    "base_rate", "selection_rate", "tpr", "fpr", "fnr", "ppv", "accuracy", "recall", "disagreement",
+)  # fmt: skip
+COUNTS = ("n", "positives")
 NAMES = {
+    "n": "People",
+    "positives": "Favourable outcomes",
     "base_rate": "Base rate",
     "selection_rate": "Selection rate",
     "tpr": "True positive rate",
     "fpr": "False positive rate",
+    "fnr": "False negative rate",
+    "ppv": "Precision",
     "accuracy": "Accuracy",
     "recall": "Recall",
     "auc": "AUC",
@@ -27,7 +34,14 @@ NAMES = {
     "bias": "Bias",
     "loss": "Loss",
     "perplexity": "Perplexity",
-    "ece": "Expected calibration error",
+    "ece": "Calibration error",
+    "brier": "Brier score",
+    "skill": "Skill",
+    "disagreement": "Decided otherwise",
+    "demographic_parity_difference": "Demographic parity, difference",
+    "demographic_parity_ratio": "Demographic parity, ratio",
+    "equalized_odds_difference": "Equalized odds, difference",
+    "equalized_odds_ratio": "Equalized odds, ratio",
     "calibration_slope": "Calibration slope",
     "calibration_intercept": "Calibration intercept",
 }
@@ -57,7 +71,11 @@ def name_of(metric: str) -> str:
 
 
 def shown(metric: str, figure: Json | None) -> str:
-    """Return a metric's figure with its interval, shares as per cent."""
+    """Return a metric's figure with its interval, shares as per cent, counts as whole numbers."""
+    if metric in COUNTS and figure and figure["value"] is not None:
+        whole = [round(figure[k]) for k in ("value", "low", "high") if figure.get(k) is not None]
+        ends = f" ({number(whole[1])} to {number(whole[2])})" if len(set(whole)) == 3 else ""
+        return number(whole[0]) + ends
     return interval(figure, "percent" if metric in SHARES else "number")
 
 
@@ -78,23 +96,12 @@ def exhibit(title: str, note: str, svg: str, headers: Sequence[str], rows: Any) 
     return Exhibit(title, note, Markup(svg), Table(tuple(headers), cells))
 
 
-def group_table(feature: Json) -> Table:
-    """Return every figure of every group of one sensitive feature."""
-    groups = feature["groups"]
-    metrics = list(dict.fromkeys(m for g in groups for m in g["metrics"]))
-    rows = [
-        (
-            g["label"],
-            number(g["n"]) if g["n"] is not None else f"suppressed: {g['suppressed']}",
-            *(shown(m, g["metrics"].get(m)) for m in metrics),
-        )
-        for g in groups
-    ]
-    return Table(("Group", "People", *map(name_of, metrics)), tuple(rows))
-
-
 def group_rates(
-    prefix: str, feature: Json, metric: str, limits: tuple[float, float] | None = None
+    prefix: str,
+    feature: Json,
+    metric: str,
+    limits: tuple[float, float] | None = None,
+    missing: str = "suppressed",
 ) -> Exhibit:
     """Return one metric by group with intervals."""
     groups = feature["groups"]
@@ -102,17 +109,23 @@ def group_rates(
     rows = [row_of(g["label"], g["metrics"].get(metric)) for g in groups]
     title = f"{name_of(metric)} by {feature['name']}"
     svg = figures.forest(
-        f"{prefix}-{metric.replace('_', '-')}", title, rows, axis=axis, limits=limits
-    )
-    table = [(g["label"], shown(metric, g["metrics"].get(metric))) for g in groups]
+        f"{prefix}-{metric.replace('_', '-')}", title, rows, axis=axis, limits=limits,
+        missing=missing,
+    )  # fmt: skip
+    values = [(g["label"], g["metrics"].get(metric)) for g in groups]
+    table = [(label, shown(metric, value) if value else missing) for label, value in values]
     return exhibit(title, "Points with intervals.", svg, ("Group", name_of(metric)), table)
 
 
 def impact_ratios(
-    prefix: str, feature: Json, bar: float | None, limits: tuple[float, float] | None = None
+    prefix: str,
+    feature: Json,
+    bar: float | None,
+    limits: tuple[float, float] | None = None,
+    missing: str = "suppressed",
 ) -> Exhibit | None:
     """Return selection rates over that of the reference group, with the bar."""
-    compared = feature["comparisons"].get("to_reference", [])
+    compared = [c for c in feature["comparisons"]["to_reference"] if "impact_ratio" in c]
     if not compared:
         return None
     bar = FOUR_FIFTHS if bar is None else bar
@@ -127,10 +140,11 @@ def impact_ratios(
         bar=bar,
         bar_name=f"bar {bar:g}",
         limits=limits,
+        missing=missing,
     )
-    headers = ("Group", f"Against {feature['reference']}", "Against the highest group")
+    headers = ("Group", f"Against {feature['reference']}")
     table = [
-        (c["group"], interval(c["impact_ratio"]), interval(c.get("impact_ratio_to_highest")))
+        (c["group"], interval(c["impact_ratio"]) if c["impact_ratio"] else missing)
         for c in compared
     ]
     return exhibit(title, note, svg, headers, table)
@@ -154,41 +168,6 @@ def calibration(bins: Sequence[Json]) -> Exhibit | None:
     note = "On the dashed line the predicted probability is the observed rate."
     headers = ("Predicted probability", "People", "Mean prediction", "Observed rate")
     return exhibit(title, note, svg, headers, rows)
-
-
-def attributions(found: Json) -> list[Exhibit]:
-    """Return importance by feature, by step, and by both."""
-    unit = f"mean |attribution| ({found['unit']})"
-    rows = [row_of(f["feature"], f) for f in found["by_feature"]]
-    by_feature = exhibit(
-        "By feature", "Summed over the steps of each person, then averaged over people.",
-        figures.bars("by-feature", "Mean absolute attribution by feature", rows, axis=unit),
-        ("Feature", "Kind", "Mean absolute attribution"),
-        [(f["feature"], f["kind"], interval(enough(f))) for f in found["by_feature"]],
-    )  # fmt: skip
-    steps = found["by_step"]
-    if not steps:
-        return [by_feature]
-    axis = found["step_axis"]
-    by_step = exhibit(
-        f"By {axis}", "Summed over features.",
-        figures.steps("by-step", f"Mean absolute attribution by {axis}",
-                      [row_of(s["step"], s) for s in steps], axis=axis, value_axis=unit),
-        (axis.capitalize(), "Mean absolute attribution"),
-        [(s["step"], interval(enough(s))) for s in steps],
-    )  # fmt: skip
-    names, labels = found["sequence_features"], [s["step"] for s in steps]
-    if len(names) < 2:
-        return [by_feature, by_step]
-    both = exhibit(
-        f"By feature and {axis}", "The darker, the larger the mean absolute attribution.",
-        figures.heat("by-both", f"Mean absolute attribution by feature and {axis}", names, labels,
-                     found["by_feature_and_step"], axis=axis),
-        ("Feature", *labels),
-        [(n, *map(number, row))
-         for n, row in zip(names, found["by_feature_and_step"], strict=True)],
-    )  # fmt: skip
-    return [by_feature, by_step, both]
 
 
 def promise(epsilon: float, delta: float) -> Exhibit:

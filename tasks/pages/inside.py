@@ -1,10 +1,10 @@
 """Figures and tables that stay inside: computed from private rows, the twin, or single people."""
 
 from collections.abc import Sequence
-from typing import Any
 
 from tasks import figures
-from tasks.pages.exhibits import Exhibit, Json, Table, exhibit, group_table, name_of, row_of
+from tasks.pages import fairness
+from tasks.pages.exhibits import Exhibit, Json, Table, exhibit, name_of, row_of, shown
 from tasks.pages.html import interval, number
 
 
@@ -90,27 +90,50 @@ def membership(rates: dict[str, Sequence[Json]]) -> Exhibit | None:
     return exhibit(title, note, svg, headers, table)
 
 
-def exact_groups(audits: dict[str, Any]) -> list[Json]:
-    """Return group tables of every audited model."""
-    return [
-        {"title": f"{feature['name']}, {name}", "table": group_table(feature)}
-        for name, audit in ((n, audits.get(n)) for n in ("model", "twin", "baseline"))
-        if isinstance(audit, dict)
-        for feature in audit["features"]
-    ]
+def exact_groups(audits: Json, decision: Json) -> list[Json]:
+    """Return the exact audit of model, twin and baseline; curves of the model alone."""
+    found = []
+    for name in ("model", "twin", "baseline"):
+        if name in audits:
+            whole = fairness.section(audits[name], decision, f"exact-{name}")
+            if name != "model":
+                bare = [{**f, "exhibits": [], "curves": []} for f in whole["features"]]
+                whole = {**whole, "features": bare}
+            found.append({"name": name, **whole})
+    return found
 
 
-def people(local: Json) -> Json:
-    """Return local explanations with what shading needs."""
-    shown = []
-    for person in local["people"]:
-        features = person.get("features", []) + person["static"]
-        sizes = [abs(a) for feature in features for a in feature["attributions"]]
-        characters = person.get("characters", [])
-        sizes += [abs(c["attribution"]) for c in characters]
-        table = Table(
-            ("Character", "Attribution"),
-            tuple((c["text"], number(c["attribution"])) for c in characters),
-        )
-        shown.append({**person, "largest": max(sizes, default=0.0) or 1.0, "table": table})
-    return {**local, "people": shown}
+def privacy_cost(tables: Sequence[Json]) -> list[Json]:
+    """Return for each feature what privacy cost each group, private minus twin."""
+    found = []
+    for position, feature in enumerate(tables):
+        groups = feature["groups"]
+        title = f"Loss, private − twin, by {feature['name']}"
+        svg = figures.forest(
+            f"cost-{position}", title, [row_of(g["label"], g["loss"]) for g in groups],
+            axis="mean loss, difference", bar=0.0, bar_name="no cost",
+        )  # fmt: skip
+        rows = [(g["label"], interval(g["loss"], digits=4)) for g in groups]
+        note = "Right of 0 privacy costs the group."
+        drawn = exhibit(title, note, svg, ("Group", "Loss, private − twin"), rows)
+        table = _cost_table(groups, feature["reference"])
+        found.append({"exhibit": drawn, "table": table, "name": feature["name"]})
+    return found
+
+
+def _cost_table(groups: Sequence[Json], reference: str) -> Table:
+    """Every figure of privacy's cost by group."""
+    metrics = [m for m in ("loss", "skill", "accuracy", "mae") if m in groups[0]]
+    headers = ["Group", "People", *(f"{name_of(m)}, private − twin" for m in metrics)]
+    headers += [f"{name_of(m)}, beyond that of {reference}" for m in metrics]
+    headers += ["Decided otherwise by the twin"] if "disagreement" in groups[0] else []
+    rows = []
+    for group in groups:
+        texts = [group["label"], number(group["n"])]
+        texts += [interval(group[m], digits=4) for m in metrics]
+        apart = (group.get(f"{m}_disparity") for m in metrics)
+        texts += [interval(f, digits=4) if f else "reference" for f in apart]
+        if "disagreement" in group:
+            texts.append(shown("disagreement", group["disagreement"]))
+        rows.append(tuple(texts))
+    return Table(tuple(headers), tuple(rows))

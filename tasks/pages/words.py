@@ -3,22 +3,30 @@
 from typing import Any
 
 from tasks.pages.exhibits import Table
+from tasks.pages.html import power
 
 Json = dict[str, Any]
 
 
 def verdict_words(decision: Json) -> str:
     """Return one sentence about the verdict over all checks."""
+    # That bars changed is no figure that data could settle; it is said beside.
     missed = {
         verdict: ", ".join(
-            c["name"].replace("_", " ") for c in decision["checks"] if c["verdict"] == verdict
+            c["name"].replace("_", " ")
+            for c in decision["checks"]
+            if c["verdict"] == verdict and c["name"] != "bars"
         )
         for verdict in ("fail", "inconclusive")
     }
+    changed = bool(decision.get("bars", {}).get("changed"))
     if decision["verdict"] == "pass":
         return "Every bar that was set before training is met."
     if decision["verdict"] == "fail":
-        return f"A bar that was set before training is missed: {missed['fail']}."
+        when = "" if changed else " that was set before training"
+        return f"A bar{when} is missed: {missed['fail']}."
+    if not missed["inconclusive"]:
+        return "Whether the bars that were set before training are met needs a person to say."
     return f"No bar is missed, but the data cannot settle: {missed['inconclusive']}."
 
 
@@ -30,7 +38,10 @@ def settings(summary: Json) -> Json:
     """
     data = dict(summary["data"])
     data["split"] = {k: v for k, v in data["split"].items() if k != "salt"}
-    return _without_empty({**summary["settings"], "data": data})
+    # A path tells of the owner's machine.
+    explain = {k: v for k, v in summary["settings"].get("explain", {}).items()
+               if k != "second_model"}  # fmt: skip
+    return _without_empty({**summary["settings"], "explain": explain, "data": data})
 
 
 def _without_empty(value: Any) -> Any:
@@ -119,3 +130,44 @@ def _decision(decision: Json | None, target: Json, names: list[str]) -> str:
     if decision["threshold"] is not None:
         return f"{name}; the other from a probability of {decision['threshold']:g} on"
     return f"{name}, for {100 * decision['approval_rate']:.3g} % of people"
+
+
+def held_out(audit: Json) -> Json:
+    """Return how the audit's figures were made, and what protects the people behind them."""
+    source = audit.get("source") or {"kind": "suppressed"}
+    people, events = audit["min_people"], audit["min_events"]
+    if source["kind"] != "noised":
+        return {
+            "made": f"Exact figures of held-out people. A figure that rests on fewer than {people} "
+            f"people, or on fewer than {events} with an outcome or decision, is suppressed, and so "
+            "is another where it could be worked out from the rest, from another table or from "
+            "what an earlier version of this audit showed.",
+            "limit": "Held-out people are not covered by epsilon; small groups are suppressed, "
+            "which is no differential privacy.",
+        }
+    made = (
+        f"All figures by group are made from one histogram of held-out people (group by outcome "
+        f"by score) whose {source['cells']:,} counts have Gaussian noise of standard deviation "
+        f"{source['noise']:.3g}. A held-out {source['unit']}'s epsilon for it is "
+        f"{source['epsilon']:.3g} at delta {power(format(source['delta'], 'g'))}, the choice of "
+        "the threshold included. Nobody is both trained on and held out, and on which side a "
+        "person is depends on that person alone: one's epsilon is the larger of training's and "
+        "this one, not their sum. Intervals hold sampling and noise. A group with fewer than "
+        f"{people} people or {events} with an outcome or decision, or with too few for the noise, "
+        "shows no figure."
+    )
+    if source["releases"] > 1:
+        made += (
+            f" This is histogram number {source['releases']} of this recipe: those who were held "
+            f"out for all of them have spent at most {source['epsilon_together']:.3g}."
+        )
+    if source["left_out"]:
+        made += (
+            f" Left out: {', '.join(source['left_out'])}, whose labels the recipe does not "
+            "declare, so that naming them would tell who is there."
+        )
+    return {
+        "made": made,
+        "limit": "Figures by group have noise and an epsilon of their own; figures of all held-out "
+        "people together are exact and have none.",
+    }

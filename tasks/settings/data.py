@@ -285,6 +285,8 @@ class DataConfig:
     decision: Decision | None = None
     sensitive: tuple[SensitiveFeature, ...] = ()
     split: Split
+    # Written by plan where a mitigation trains by group; never in params.yaml.
+    training_groups: str | None = None
 
     def __post_init__(self) -> None:
         """Blocks that only make sense together."""

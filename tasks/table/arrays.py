@@ -15,7 +15,7 @@ from tasks.params import UserError
 from tasks.recipe import DataConfig, LongLayout
 from tasks.table.cells import ROW, row_numbers
 from tasks.table.encode import encode, schema
-from tasks.table.labels import encode_sensitive, encode_targets
+from tasks.table.labels import encode_sensitive, encode_targets, group_codes
 from tasks.table.people import PERSON, content_ids, event_persons, group, number_repeats
 from tasks.table.split import marks, of_people, refuse_useless, sides
 
@@ -133,7 +133,10 @@ class ArraysWriter:
             self._write("missing", encoded.missing)
         self._write("static", encoded.static)
         self._write("targets", encode_targets(persons, data))
-        self._sensitive.append(encode_sensitive(persons, data))
+        sensitive = encode_sensitive(persons, data)
+        self._sensitive.append(sensitive)
+        if data.training_groups is not None:
+            self._write("groups", group_codes(sensitive, data))
         lengths = pl.Series(_LENGTH, np.diff(encoded.offsets))
         self._people.append(
             pl.DataFrame([persons[PERSON], persons[ROW], lengths, *self._marks(frame, persons)])

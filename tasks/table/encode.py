@@ -17,7 +17,13 @@ from rnn.config import InputShape
 from tasks.recipe import DataConfig, LongLayout, TextLayout, WideLayout
 from tasks.table.cells import canonical, canonical_scalar, times
 from tasks.table.channels import Floats, channels, fill, named, scale, unscale, width
-from tasks.table.labels import encode_sensitive, encode_targets, known_labels, label_of
+from tasks.table.labels import (
+    encode_sensitive,
+    encode_targets,
+    known_labels,
+    label_of,
+    training_labels,
+)
 from tasks.table.people import PERSON, Grouping, cells_of, columns, group
 
 __all__ = [
@@ -189,6 +195,7 @@ def schema(data: DataConfig) -> dict[str, Any]:
     vocabulary = (
         ["<padding>", "<unknown>", *alphabet(layout)] if isinstance(layout, TextLayout) else []
     )
+    groups = {"feature": data.training_groups, "labels": training_labels(data)}
     return {
         "layout": layout.layout,
         "input": {
@@ -206,6 +213,7 @@ def schema(data: DataConfig) -> dict[str, Any]:
             "names": list(target.names) or [canonical_scalar(c) for c in target.classes],
         },
         "task": target.kind,
+        **({"groups": groups} if data.training_groups is not None else {}),
     }
 
 

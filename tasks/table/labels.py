@@ -99,6 +99,33 @@ def label_of(persons: pl.DataFrame, data: DataConfig, feature: SensitiveFeature)
     return text.fill_null(UNKNOWN)
 
 
+def training_labels(data: DataConfig) -> list[str]:
+    """Return the labels of the feature that training reads, "unknown" last; none where none is.
+
+    They are those that the recipe declares: a label that was found in the rows would be a fact
+    about people.
+    """
+    if data.training_groups is None:
+        return []
+    (feature,) = (s for s in data.sensitive if s.name == data.training_groups)
+    return [*(label for label in known_labels(feature) if label != UNKNOWN), UNKNOWN]
+
+
+def group_codes(sensitive: pl.DataFrame, data: DataConfig) -> NDArray[np.int64]:
+    """Return the number of each person's label among `training_labels`, int64 [N].
+
+    Args:
+        sensitive: from `encode_sensitive`.
+        data: with training_groups.
+    """
+    assert data.training_groups is not None
+    labels = training_labels(data)
+    codes = sensitive[data.training_groups].replace_strict(
+        labels, list(range(len(labels))), default=len(labels) - 1, return_dtype=pl.Int64
+    )
+    return codes.to_numpy()
+
+
 def _decoded(
     persons: pl.DataFrame, data: DataConfig, feature: SensitiveFeature, field: str
 ) -> pl.Series:

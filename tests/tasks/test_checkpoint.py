@@ -33,6 +33,19 @@ def test_last_save_is_what_loads():
         assert point.load() is None
 
 
+def test_what_was_noted_at_the_start_stays_until_the_run_succeeds():
+    with sole_writer("r-train", "k") as point:
+        assert point.at_start("bars", {"min_auc": 0.7}) == {"min_auc": 0.7}
+        assert point.load() is None
+        point.save(_state(1), {})
+    with sole_writer("r-train", "k") as point:
+        assert point.at_start("bars", {"min_auc": 0.1}) == {"min_auc": 0.7}
+        point.discard()
+        assert point.at_start("bars", {"min_auc": 0.1}) == {"min_auc": 0.1}
+    with sole_writer("r-train", "other") as point:
+        assert point.at_start("bars", {"min_auc": 0.5}) == {"min_auc": 0.5}
+
+
 def test_a_crash_between_state_and_notes_leaves_the_state_before(monkeypatch):
     with sole_writer("r-train", "k") as point:
         point.save(_state(1), {})

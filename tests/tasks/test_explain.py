@@ -1,6 +1,7 @@
 """Attributions: complete, blind to padding, suppressed where people are few."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,16 @@ from tasks.evidence.attributions import (
     summarise,
 )
 from tasks.evidence.local import choose
+from tasks.evidence.subject import Subject
+from tasks.explaining.methods import METHODS, CellShares
+from tasks.explaining.question import Groups, Question
 from tasks.params import UserError, validate
 from tasks.recipe import DataConfig, ExplainConfig, Target, TargetPlan
 
-CONFIG = ExplainConfig(n_steps=20, people=200, local_people=6)
+CONFIG = ExplainConfig(people=200, local_people=6, orders=4)
+PATH_OF_TWO = ExplainConfig(
+    method="integrated_gradients", compare=(), n_steps=2, max_steps=2, people=200
+)
 
 
 def shape(task: str = "binary", *, tokens: bool = False, static: int = 2) -> InputShape:
@@ -66,12 +73,14 @@ def sequences(people: int, *, tokens: bool = False, static: int = 2) -> Prepared
 @pytest.mark.parametrize("task", ["binary", "multiclass", "regression"])
 @pytest.mark.parametrize("tokens", [False, True])
 @pytest.mark.parametrize("static", [0, 2])
-def test_attributions_add_up_and_padding_gets_nothing(task: str, tokens: bool, static: int) -> None:
+@pytest.mark.parametrize("method", ["integrated_gradients", "shapley_sampling"])
+def test_attributions_add_up_and_padding_gets_nothing(
+    task: str, tokens: bool, static: int, method: str
+) -> None:
     rows = np.arange(40)
     data = sequences(40, tokens=tokens, static=static)
-    found = stage.attribute_rows(
-        model(task, tokens=tokens, static=static), data, rows, ExplainConfig(n_steps=50)
-    )
+    made = model(task, tokens=tokens, static=static)
+    found = stage.attribute_rows(made, data, rows, CONFIG, method=method)
     total = found.inputs.reshape(40, -1).sum(1) + found.static.sum(1)
     np.testing.assert_allclose(total, found.outputs - found.baseline_outputs, atol=2e-5)
     for row, length in enumerate(np.diff(data.offsets)):
@@ -83,12 +92,14 @@ def test_attributions_add_up_and_padding_gets_nothing(task: str, tokens: bool, s
 @pytest.mark.parametrize("pooling", ["last", "mean", "attention"])
 def test_every_cell_is_complete_to_a_thousandth(cell: str, pooling: str) -> None:
     made = model(cell=cell, pooling=pooling)
-    errors = stage.attribute_rows(made, sequences(60), np.arange(60), CONFIG).completeness_errors()
-    assert np.quantile(errors, 0.95) <= 0.001
+    for method in ("integrated_gradients", "shapley_sampling", "kernel_shap"):
+        found = stage.attribute_rows(made, sequences(60), np.arange(60), CONFIG, method=method)
+        assert np.quantile(found.completeness_errors(), 0.95) <= 0.001
 
 
-def test_a_linear_model_is_explained_by_its_weights() -> None:
-    """Integrated Gradients of w.x from 0 is w*x, whatever the path's points."""
+@pytest.mark.parametrize("method", ["integrated_gradients", "shapley_sampling", "occlusion"])
+def test_a_linear_model_is_explained_by_its_weights(method: str) -> None:
+    """What w.x owes to each cell is w*x, whatever the method."""
 
     class Linear(SequenceModel):
         def forward_embedded(
@@ -103,9 +114,10 @@ def test_a_linear_model_is_explained_by_its_weights() -> None:
         torch.tensor([[0.5, 9.0]]),
         torch.tensor([1]),
     )
-    found = stage.attribute(Linear(ModelConfig(hidden_size=2), shape()).eval(), batch, 2)
-    np.testing.assert_allclose(found.inputs[0], [[2, -2, 2], [6, 0, -1]], rtol=1e-6)
-    np.testing.assert_allclose(found.static, [[1.5, 0]], rtol=1e-6)
+    made = Linear(ModelConfig(hidden_size=2), shape()).eval()
+    found = stage.attribute(made, batch, CONFIG, method=method)
+    np.testing.assert_allclose(found.inputs[0], [[2, -2, 2], [6, 0, -1]], rtol=1e-5)
+    np.testing.assert_allclose(found.static, [[1.5, 0]], rtol=1e-5, atol=1e-5)
     assert found.baseline_outputs == pytest.approx([7])
 
 
@@ -116,18 +128,22 @@ def test_a_few_points_of_the_path_are_seen_as_too_few() -> None:
         for parameter in made.parameters():
             parameter *= 6
     rows = np.arange(40)
-    coarse = stage.attribute_rows(made, sequences(40), rows, ExplainConfig(n_steps=2))
+    coarse = stage.attribute_rows(made, sequences(40), rows, PATH_OF_TWO)
     assert np.quantile(coarse.completeness_errors(), 0.95) > 0.01
 
 
 def test_batches_and_order_change_nothing() -> None:
     made, data = model("multiclass"), sequences(30)
     rows = np.arange(30)
-    whole = stage.attribute_rows(made, data, rows, CONFIG)
-    small = stage.attribute_rows(made, data, rows, ExplainConfig(internal_batch_size=60))
-    np.testing.assert_allclose(small.inputs, whole.inputs, atol=1e-5)
-    back = stage.attribute_rows(made, data, rows[::-1], CONFIG)
-    np.testing.assert_allclose(back.outputs[::-1], whole.outputs, atol=1e-6)
+    for method in ("integrated_gradients", "shapley_sampling"):
+        whole = stage.attribute_rows(made, data, rows, CONFIG, method=method)
+        few = replace(CONFIG, internal_batch_size=60)
+        small = stage.attribute_rows(made, data, rows, few, method=method)
+        np.testing.assert_allclose(small.inputs, whole.inputs, atol=1e-5)
+        back = stage.attribute_rows(made, data, rows[::-1], CONFIG, method=method)
+        np.testing.assert_allclose(back.outputs[::-1], whole.outputs, atol=1e-6)
+        np.testing.assert_allclose(back.inputs[::-1], whole.inputs, atol=1e-5)
+        np.testing.assert_array_equal(back.lengths[::-1], np.diff(data.offsets))
 
 
 def test_explaining_leaves_the_model_as_it_was() -> None:
@@ -137,15 +153,6 @@ def test_explaining_leaves_the_model_as_it_was() -> None:
     assert all(torch.equal(v, before[k]) for k, v in made.state_dict().items())
     assert all(p.grad is None for p in made.parameters())
     assert not made.training
-
-
-def test_cudnn_is_off_inside_and_on_after() -> None:
-    before = torch.backends.cudnn.enabled
-    with stage._plain_backward(torch.device("cuda")):
-        assert not torch.backends.cudnn.enabled
-    assert torch.backends.cudnn.enabled == before
-    with stage._plain_backward(torch.device("cpu")):
-        assert torch.backends.cudnn.enabled == before
 
 
 def test_channels_and_indicators_of_a_feature_are_summed() -> None:
@@ -194,7 +201,9 @@ def test_events_are_counted_back_from_the_latest() -> None:
     assert found["by_feature_and_step"] == [[5.0, 1.0]]
     by_feature = {f["feature"]: f["value"] for f in found["by_feature"]}
     assert by_feature == {"x": pytest.approx((40 * 6 + 30) / 70), "s": 2.0}
-    assert found["completeness"] == {"p50": 0.0, "p95": 0.0}
+    assert found["completeness"] == {
+        "p50": 0.0, "p95": 0.0, "bar": 0.001, "reached": True, "reason": "",
+    }  # fmt: skip
 
 
 def test_a_small_sample_publishes_nothing() -> None:
@@ -203,7 +212,9 @@ def test_a_small_sample_publishes_nothing() -> None:
     found = summarise(few, SCHEMA, CONFIG)
     assert all(f["value"] is None for f in found["by_feature"])
     assert found["by_step"] == []
-    assert found["completeness"] == {"p50": None, "p95": None}
+    assert found["completeness"] == {
+        "p50": None, "p95": None, "bar": 0.001, "reached": None, "reason": "fewer than 30 people",
+    }  # fmt: skip
 
 
 def test_people_are_chosen_by_rule_in_turns() -> None:
@@ -268,14 +279,26 @@ def predictions() -> pl.DataFrame:
     )  # fmt: skip
 
 
+def explained(
+    made: SequenceModel,
+    prepared: Prepared,
+    table: pl.DataFrame,
+    target: TargetPlan,
+    data: DataConfig,
+    config: ExplainConfig = CONFIG,
+) -> Any:
+    """The stage's results without sensitive features."""
+    return stage.explain(
+        Subject(made, prepared, table, pl.DataFrame(), target, data, config, references={})
+    )
+
+
 def test_local_people_have_their_own_values_and_no_name() -> None:
     prepared, data = wide()
     target = TargetPlan(target=data.target)
-    published, internal = stage.explain(
-        model(static=1), prepared, predictions(), CONFIG, target, data
-    )
+    published, internal, _ = explained(model(static=1), prepared, predictions(), target, data)
     first = next(p for p in internal["people"] if p["outcome"] == "fails")
-    assert first["features"][0]["values"] == ["250", "1,000"]
+    assert first["features"][0]["values"] == ["250", "1,000 or more"]
     assert first["features"][1]["values"] == ["late", "paid"]
     assert first["static"][0]["values"] == ["50"]
     assert first["steps"] == ["May", "June"]
@@ -294,8 +317,9 @@ def test_regression_is_explained_in_the_targets_units() -> None:
     target = TargetPlan(target=Target(column="y", kind="regression", bounds=(0.0, 40.0)))
     made = model("regression", static=1)
     table = predictions().with_columns(y_score=pl.Series([30.0, 10.0]))
-    _, internal = stage.explain(made, prepared, table, CONFIG, target, data)
-    scaled = stage.attribute_rows(made, prepared.sequences, np.array([0]), CONFIG)
+    _, internal, _ = explained(made, prepared, table, target, data)
+    groups = stage.groups_of(made, prepared.schema)
+    scaled = stage.attribute_rows(made, prepared.sequences, np.array([0]), CONFIG, groups)
     first = next(p for p in internal["people"] if p["predicted"] == "30")
     assert first["output"] == pytest.approx(20 * (float(scaled.outputs[0]) + 1))
     assert first["features"][0]["attributions"][1] == pytest.approx(20 * scaled.inputs[0, 1, 0])
@@ -305,7 +329,7 @@ def test_the_same_inputs_give_the_same_values() -> None:
     prepared, data = wide()
     target = TargetPlan(target=data.target)
     made = model(static=1)
-    runs = [stage.explain(made, prepared, predictions(), CONFIG, target, data) for _ in range(2)]
+    runs = [explained(made, prepared, predictions(), target, data) for _ in range(2)]
     assert json.dumps(runs[0]) == json.dumps(runs[1])
 
 
@@ -315,9 +339,7 @@ def test_nobody_held_out_is_said_in_one_line() -> None:
         prepared.sequences, prepared.people.with_columns(split=pl.lit("train")), prepared.schema
     )
     with pytest.raises(UserError, match="held out"):
-        stage.explain(
-            model(static=1), nobody, predictions(), CONFIG, TargetPlan(target=data.target), data
-        )
+        explained(model(static=1), nobody, predictions(), TargetPlan(target=data.target), data)
 
 
 def test_a_missing_model_is_said_in_one_line(
@@ -331,3 +353,88 @@ def test_a_missing_model_is_said_in_one_line(
     finally:
         torch.set_num_threads(threads)
         torch.set_flush_denormal(False)
+
+
+def many(tokens: bool) -> Prepared:
+    """Sixty held-out people in the form that the stage reads."""
+    channels = [{"feature": name, "value": None, "unit": ""} for name in ("a", "b", "a")]
+    schema = {
+        **SCHEMA,
+        "layout": "text" if tokens else "long",
+        "input": {"kind": "tokens" if tokens else "numbers"},
+        "channels": [] if tokens else channels,
+        "static": [{"feature": "s", "value": None, "unit": ""}] * 2,
+    }
+    people = pl.DataFrame({"person_id": [str(i) for i in range(60)], "split": ["test"] * 60})
+    return Prepared(sequences(60, tokens=tokens), people, schema)
+
+
+@pytest.mark.parametrize("tokens", [False, True])
+def test_quality_is_published_beside_the_pictures(tokens: bool) -> None:
+    data = wide()[1]
+    compare = ("integrated_gradients", "gradient_shap", "occlusion", "two_step", "kernel_shap")
+    config = replace(CONFIG, local_people=0, n_steps=8, compare=compare)
+    published, _, _ = explained(
+        model(tokens=tokens), many(tokens), predictions(), TargetPlan(target=data.target), data,
+        config,
+    )  # fmt: skip
+    assert published["completeness"]["reached"]
+    quality = published["quality"]
+    assert quality["people"] == 60
+    assert [m["method"] for m in quality["methods"]] == [config.method, *config.compare]
+    for row in quality["methods"]:
+        assert row["verdict"] in ("pass", "fail"), row
+        assert row["insertion"]["value"] is not None
+        assert row["max_sensitivity"]["value"] < 0.5
+    first = quality["methods"][0]
+    assert first["default"]
+    assert first["better_than_random"]
+    assert first["infidelity"]["high"] < first["infidelity_random"]["low"]
+    assert len(quality["agreement"]) == 15
+    names = {row["feature"] for row in published["by_feature"]}
+    assert names == ({"characters", "s"} if tokens else {"a", "b", "s"})
+
+
+def test_a_method_no_better_than_random_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Random shares that add up: completeness alone would not notice."""
+
+    def guess(asked: Question, groups: Groups, config: ExplainConfig) -> CellShares:
+        cells, static = asked.cells(groups)
+        generator = torch.Generator().manual_seed(len(asked))
+        found = [torch.rand(x.shape, generator=generator, dtype=torch.float64) for x in
+                 (cells, static)]  # fmt: skip
+        found[0] = torch.where(cells, found[0], 0.0)
+        total = found[0].flatten(1).sum(1) + found[1].sum(1)
+        who = torch.arange(len(asked))
+        with torch.no_grad():
+            change = asked.answer(asked.embedded, asked.static, who) - asked.answer(
+                asked.embedded * 0, asked.static * 0, who
+            )
+        scale = (change.double() / total)[:, None]
+        return CellShares(found[0] * scale[..., None], found[1] * scale)
+
+    monkeypatch.setitem(METHODS, "shapley_sampling", guess)
+    prepared, config = many(False), replace(CONFIG, compare=("integrated_gradients",))
+    groups = stage.groups_of(model(), prepared.schema)
+    rows = np.arange(60)
+    found = stage.measure_quality(model(), prepared.sequences, rows, groups, config)
+    guessed, right = found["methods"]
+    assert guessed["completeness"]["p95"] < 1e-6
+    assert (guessed["verdict"], guessed["better_than_random"]) == ("fail", False)
+    assert "no better than a random order" in guessed["reason"]
+    assert (right["verdict"], right["better_than_random"]) == ("pass", True)
+
+
+def test_indicators_of_missing_values_belong_to_their_features() -> None:
+    prepared = many(False)
+    whole = replace(prepared.sequences, missing_indicators=True)
+    shape = InputShape(input_size=6, vocabulary_size=0, static_size=2, output_size=1, task="binary")
+    made = build(ModelConfig(hidden_size=6), shape, 0).eval()
+    groups = stage.groups_of(made, prepared.schema)
+    assert groups.sequence.tolist() == [0, 1, 0, 0, 1, 0]
+    assert groups.static.tolist() == [0, 0]
+    assert groups.sizes == (2, 1)
+    found = stage.attribute_rows(made, whole, np.arange(9), CONFIG, groups)
+    assert found.inputs.shape[2] == 6
+    np.testing.assert_allclose(found.inputs[..., 1], found.inputs[..., 4])
+    assert stage.groups_of(model(tokens=True), many(True).schema).sequence.tolist() == [0] * 5

@@ -5,11 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from tasks import artifacts, gate
 from tasks.params import UserError
-from tasks.recipe import GateConfig
+from tasks.recipe import GateConfig, OverrideConfig, OverridePlan
 from tests.heldout import RECIPE, SPENT, write_tree
+from tests.test_architecture import ROOT
 
 CONFIG = GateConfig(max_epsilon=3, min_auc=0.7, min_group_ratio=0.8)
 ATTACK = {"verdict": "consistent", "claim": SPENT.epsilon}
@@ -36,7 +38,8 @@ def _decide(**changes: Any) -> dict[str, Any]:
     given = {
         "config": CONFIG, "spent": SPENT, "metrics": METRICS, "audit": AUDIT, "attack": ATTACK
     }  # fmt: skip
-    return gate.decide(**{**given, **changes})
+    given |= changes
+    return gate.decide(**{"before": given["config"], **given})
 
 
 def _check(decision: dict[str, Any], name: str) -> dict[str, Any]:
@@ -48,7 +51,7 @@ def test_all_well_passes() -> None:
     decision = _decide()
     assert decision["verdict"] == "pass"
     assert [check["name"] for check in decision["checks"]] == [
-        "epsilon", "noise", "attack", "auc", "group_ratio"
+        "epsilon", "noise", "attack", "auc", "group_ratio", "bars"
     ]  # fmt: skip
     assert (decision["epsilon"], decision["delta"], decision["insecure"]) == (2.0, 1e-4, False)
     for check in decision["checks"]:
@@ -104,7 +107,7 @@ def test_no_bar_is_no_check() -> None:
     config = GateConfig(max_epsilon=3, min_group_ratio=None)
     decision = _decide(config=config, metrics={}, audit={"gate": None})
     assert decision["verdict"] == "pass"
-    assert len(decision["checks"]) == 3
+    assert [check["name"] for check in decision["checks"]] == ["epsilon", "noise", "attack", "bars"]
 
 
 def test_accuracy_is_checked_where_a_bar_is_set() -> None:
@@ -171,7 +174,11 @@ def test_stage(
     gate.main([RECIPE])
     decision = artifacts.read_json(artifacts.folder(RECIPE, "decision", "decision.json"))
     assert decision["verdict"] == "pass"
-    assert capsys.readouterr().out.startswith("small: pass\n  pass: The training people's epsilon")
+    assert decision["model"] == artifacts.digest_folder(artifacts.folder(RECIPE, "model"))[:12]
+    assert decision["override"] is None
+    said = capsys.readouterr().out
+    assert said.startswith("small: pass\n  pass: The training people's epsilon")
+    assert said.endswith(f"small: model {decision['model']}\n")
 
 
 def test_an_end_that_rounds_to_the_bar_is_printed_in_full() -> None:
@@ -179,3 +186,154 @@ def test_an_end_that_rounds_to_the_bar_is_printed_in_full() -> None:
     check = gate.check_at_least("group_ratio", "The ratio", figure, 0.8)
     assert check["verdict"] == "inconclusive"
     assert "between 0.79968 and 0.93940" in check["reason"]
+
+
+LOOSER = replace(CONFIG, min_auc=0.6)
+UNSURE = {"model": {"auc": _figure(0.7, 0.65, 0.75)}}
+
+
+def test_a_bar_that_was_lowered_after_training_is_no_pass() -> None:
+    decision = _decide(config=LOOSER, before=CONFIG, metrics=UNSURE)
+    assert _check(decision, "auc")["verdict"] == "pass"
+    assert decision["verdict"] == _check(decision, "bars")["verdict"] == "inconclusive"
+    assert _check(decision, "bars")["reason"] == (
+        "Bars changed after training: min auc 0.7 to 0.6. By those that stood when training began "
+        "the verdict is inconclusive."
+    )
+    assert decision["bars"] == {"kept": True, "changed": ["min auc 0.7 to 0.6"]}
+
+
+def test_a_model_that_meets_the_old_bars_too_passes_and_says_that_they_changed() -> None:
+    decision = _decide(config=LOOSER, before=CONFIG)
+    assert decision["verdict"] == "pass"
+    assert "Bars changed after training: min auc 0.7 to 0.6." in _check(decision, "bars")["reason"]
+
+
+def test_a_bar_that_is_dropped_after_training_is_a_change() -> None:
+    dropped = replace(CONFIG, min_group_ratio=None)
+    audit = {"gate": {**AUDIT["gate"], "impact_ratio": _figure(0.6, 0.5, 0.7)}}
+    decision = _decide(config=dropped, before=CONFIG, audit=audit)
+    assert [check["name"] for check in decision["checks"]][-1] == "bars"
+    assert decision["verdict"] == "inconclusive"
+    assert _check(decision, "bars")["reason"].endswith("the verdict is fail.")
+
+
+def test_the_bar_of_epsilon_cannot_be_loosened_after_training() -> None:
+    spent = replace(SPENT, epsilon=5.0)
+    attack = {**ATTACK, "claim": 5.0}
+    wide = replace(CONFIG, max_epsilon=8)
+    assert _decide(config=wide, spent=spent, attack=attack)["verdict"] == "pass"
+    decision = _decide(config=wide, before=CONFIG, spent=spent, attack=attack)
+    assert _check(decision, "epsilon")["verdict"] == "fail"
+    assert _check(decision, "epsilon")["bar"] == 3
+    tight = _decide(config=CONFIG, before=wide, spent=spent, attack=attack)
+    assert _check(tight, "epsilon")["verdict"] == "fail"
+
+
+def test_bars_that_were_not_kept_are_no_pass() -> None:
+    decision = _decide(before=None)
+    assert decision["verdict"] == "inconclusive"
+    assert decision["bars"] == {"kept": False, "changed": []}
+
+
+def test_what_a_failed_gate_ends_with_is_no_bar() -> None:
+    assert gate.bars_changed(CONFIG, replace(CONFIG, on_fail="exit_1")) == []
+
+
+def _tree(metrics: dict[str, Any] = UNSURE, **attack: Any) -> str:
+    """A tree whose model is not sure to reach its AUC; return the model's digits."""
+    write_tree("binary", people=20)
+    for name, folder, value in (
+        ("metrics", "predictions", metrics),
+        ("audit", "audit", AUDIT),
+        ("attack", "attack", {**ATTACK, **attack}),
+    ):
+        artifacts.write_json(artifacts.folder(RECIPE, folder, "published", f"{name}.json"), value)
+    for config, parts in ((CONFIG, ("plan", "gate.json")), (CONFIG, ("model", "bars.json"))):
+        artifacts.write_json(artifacts.folder(RECIPE, *parts), vars(config))
+    return artifacts.digest_folder(artifacts.folder(RECIPE, "model"))[:12]
+
+
+def _override(model: str) -> None:
+    config = OverrideConfig(
+        approver="Ada  Lovelace", reason="A second sample settled it.\n", model=model
+    )
+    artifacts.write_section(RECIPE, "override", OverridePlan(override=config))
+
+
+def _gate() -> dict[str, Any]:
+    gate.main([RECIPE])
+    return dict(artifacts.read_json(artifacts.folder(RECIPE, "decision", "decision.json")))
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.usefixtures("here")
+def test_the_stage_prints_what_an_override_needs(capsys: pytest.CaptureFixture[str]) -> None:
+    model = _tree()
+    assert _gate()["override"] is None
+    assert f"add override: {{approver, reason, model: '{model}'}}" in capsys.readouterr().out
+    _override(model)
+    decision = _gate()
+    assert decision["verdict"] == "inconclusive", "an override changes no verdict"
+    assert decision["override"] == {
+        "approver": "Ada Lovelace",
+        "reason": "A second sample settled it.",
+        "model": model,
+        "status": "applied",
+        "verdict": "inconclusive",
+        "words": "The gate's verdict stays inconclusive. Answered for: auc.",
+    }
+    assert "override by Ada Lovelace: applied" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("here")
+def test_an_override_does_not_carry_over_to_another_model() -> None:
+    _override(_tree())
+    assert _gate()["override"]["status"] == "applied"
+    spent = artifacts.folder(RECIPE, "model", "privacy_spent.json")
+    artifacts.write_json(spent, {**vars(SPENT), "steps": 11})
+    assert _gate()["override"]["status"] == "other model"
+
+
+@pytest.mark.usefixtures("here")
+def test_nobody_overrides_a_violated_attack(capsys: pytest.CaptureFixture[str]) -> None:
+    model = _tree(verdict="violated")
+    _gate()
+    assert "nobody can override a privacy check: attack" in capsys.readouterr().out
+    _override(model)
+    decision = _gate()
+    assert (decision["verdict"], decision["override"]["status"]) == ("fail", "refused")
+
+
+@pytest.mark.usefixtures("here")
+def test_no_environment_variable_overrides(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = _tree()
+    before = _gate()
+    for prefix in ("", "SORDINO_", "GATE_", "MLFLOW_", "DVC_"):
+        for name, value in (
+            ("OVERRIDE", "1"),
+            ("OVERRIDE_APPROVER", "Ada Lovelace"),
+            ("OVERRIDE_REASON", "A second sample settled it."),
+            ("OVERRIDE_MODEL", model),
+            ("APPROVER", "Ada Lovelace"),
+            ("SKIP_GATE", "true"),
+            ("FORCE", "true"),
+        ):
+            monkeypatch.setenv(prefix + name, value)
+    assert _gate() == before
+
+
+def test_another_bar_trains_nothing_again_and_an_override_judges_again_alone() -> None:
+    stages = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
+
+    def readers(section: str) -> set[str]:
+        path = f"data/${{item}}/plan/{section}.json"
+        return {name for name, does in stages.items() if path in does["do"]["deps"]}
+
+    assert readers("gate") == {"gate", "register"}
+    assert readers("override") == {"gate"}
+    assert readers("profiles") == {"report"}

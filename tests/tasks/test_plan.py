@@ -2,6 +2,7 @@
 
 import copy
 import json
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -10,6 +11,7 @@ from rnn.privacy.accounting import epsilon_spent
 from tasks import plan as module
 from tasks.params import UserError, load_recipe
 from tasks.plan import sections, twin_plan
+from tasks.recipe import TextLayout
 from tests.tiny import RECIPE, raw_rows
 
 
@@ -82,8 +84,11 @@ def test_every_section_is_written_and_said(checkout, capsys):
             "explain",
             "attack",
             "gate",
+            "override",
+            "profiles",
             "report",
             "register",
+            "release",
             "summary",
         ]
     )
@@ -107,6 +112,19 @@ def test_target_epsilon_is_solved_for(checkout):
     ("changes", "touched"),
     [
         ({"gate": {"min_auc": 0.6}}, {"gate", "summary"}),
+        (
+            {
+                "override": {
+                    "approver": "Ada Lovelace",
+                    "reason": "A second sample settled it.",
+                    "model": "0123456789ab",
+                }
+            },
+            {"override", "summary"},
+        ),
+        ({"audit": {"profiles": ["four_fifths"]}}, {"profiles", "summary"}),
+        # Only a text has terms to swap.
+        ({"audit": {"swaps": [{"name": "x", "pairs": [["a", "b"]]}]}}, {"summary"}),
         ({"report": {"title": "Other"}}, {"report", "register"}),
         ({"train": {"learning_rate": 0.06}}, {"train", "twin", "summary"}),
         ({"twin": {"learning_rate": 0.06}}, {"twin", "summary"}),
@@ -144,3 +162,94 @@ def test_a_changed_source_changes_the_plan(checkout):
     after = sections("tiny", recipe)
     assert {n for n in after if after[n] != before[n]} == {"source"}
     assert json.dumps(after["source"]["files"][0]["path"]).endswith('people.csv"')
+
+
+def test_held_out_people_get_training_s_epsilon_unless_the_recipe_says_otherwise(checkout):
+    def released(**changes):
+        planned = sections("tiny", _recipe(checkout, **changes))
+        return planned["release"], planned["train"]["epsilon"], planned["register"]["insecure"]
+
+    release, epsilon, insecure = released()
+    assert (release["mode"], release["epsilon"], release["delta"]) == ("noised", epsilon, 1e-4)
+    assert release["threshold_epsilon"] == pytest.approx(0.1 * epsilon)
+    assert release["groups"] == {"sex": ("women", "men", "unknown")}
+    assert (release["undeclared"], release["insecure_seed"], insecure) == ((), None, False)
+    own = {"epsilon": 0.5, "delta": 1e-7, "threshold_share": 0.2, "max_rows": 3}
+    release, _, _ = released(audit={"release": own})
+    assert (release["epsilon"], release["delta"], release["max_rows"]) == (0.5, 1e-7, 3)
+    assert release["threshold_epsilon"] == pytest.approx(0.1)
+    release, _, insecure = released(audit={"release": {"insecure_seed": 5}})
+    assert (release["insecure_seed"], insecure) == (5, True)
+    release, _, insecure = released(privacy={"insecure_seed": 6})
+    assert (release["insecure_seed"], insecure) == (6, True)
+
+
+def test_a_stated_threshold_and_undeclared_labels_are_known_to_the_release(checkout):
+    data = copy.deepcopy(RECIPE["data"])
+    data["decision"] = {"favourable": 0, "threshold": 0.4}
+    data["sensitive"].append({"name": "raw", "column": "limit"})
+    release = sections("tiny", _recipe(checkout, data=data))["release"]
+    assert release["threshold_epsilon"] == 0
+    assert (list(release["groups"]), release["undeclared"]) == (["sex"], ("raw",))
+    crossed = {"release": {"intersections": [["sex", "raw"]]}}
+    with pytest.raises(UserError, match=r"intersections names 'raw', whose cells are its labels"):
+        sections("tiny", _recipe(checkout, data=data, audit=crossed))
+
+
+def test_a_release_s_edit_re_runs_predict_and_audit_alone(checkout):
+    before = sections("tiny", _recipe(checkout))
+    after = sections("tiny", _recipe(checkout, audit={"release": {"epsilon": 1.0}}))
+    assert {n for n in after if after[n] != before[n]} == {"release", "summary"}
+
+
+@pytest.mark.parametrize("crossing", [["sex", "town"], ["sex", "sex"]])
+def test_crossings_to_publish_name_sensitive_features(checkout, crossing):
+    with pytest.raises(UserError, match="intersections"):
+        _recipe(checkout, audit={"release": {"intersections": [crossing]}})
+
+
+@pytest.mark.parametrize(
+    ("block", "value", "said"),
+    [
+        ("override", {"approver": "Ada Lovelace", "model": "0123456789ab"}, "reason: is required"),
+        (
+            "override",
+            {"approver": "Ada", "reason": "x" * 20, "model": "0" * 12},
+            "approver = 'Ada'",
+        ),
+        ("audit", {"profiles": ["gdpr"]}, r"audit\.profiles names 'gdpr'"),
+        ("audit", {"profiles": ["own.yaml"]}, r"own\.yaml is missing"),
+    ],
+)
+def test_half_an_override_and_a_list_that_is_not_there_stop_the_plan(checkout, block, value, said):
+    with pytest.raises(UserError, match=said) as caught:
+        sections("tiny", _recipe(checkout, **{block: value}))
+    assert "\n" not in str(caught.value)
+
+
+def test_an_edit_of_a_list_of_the_users_is_noticed(checkout):
+    (checkout / "own.yaml").write_text(
+        "{title: Own, source: A, as_of: 2024-01-31, about: B, items: [{id: a, asks: b}]}"
+    )
+    recipe = _recipe(checkout, audit={"profiles": ["own.yaml"]})
+    before = sections("tiny", recipe)
+    (checkout / "own.yaml").write_text(
+        "{title: Own, source: A, as_of: 2024-01-31, about: B, items: [{id: a, asks: c}]}"
+    )
+    after = sections("tiny", recipe)
+    assert {n for n in after if after[n] != before[n]} == {"profiles"}
+
+
+def test_a_text_gets_the_terms_of_its_files_written_out(checkout):
+    (checkout / "own.csv").write_text("group,first,second\npronouns,he,she\n")
+    recipe = _recipe(checkout, audit={"swaps": [{"file": "own.csv", "where": "first_word"}]})
+    layout = TextLayout(layout="text", columns=("d1",), alphabet="ehs ")
+    text = replace(recipe, data=replace(recipe.data, sequence=layout))
+    (group,) = sections("tiny", text)["audit"]["swaps"]
+    assert (group["name"], group["pairs"], group["where"], group["file"]) == (
+        "pronouns",
+        (("he", "she"),),
+        "first_word",
+        None,
+    )
+    assert sections("tiny", recipe)["audit"]["swaps"] == ()

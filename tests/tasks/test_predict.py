@@ -1,6 +1,7 @@
 """Thresholds, figures and files of the predict stage."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,10 @@ from rnn.model import probabilities
 from tasks import artifacts, predict
 from tasks.evidence import metrics
 from tasks.evidence.scoring import losses_of_scores, model_logits
+from tasks.evidence.threshold import exact_threshold
 from tasks.params import UserError
 from tasks.recipe import Decision, PredictConfig
-from tests.heldout import RECIPE, TARGETS, write_tree
+from tests.heldout import RECIPE, RELEASE, TARGETS, write_tree
 
 PLAN = PredictConfig(bootstraps=200)
 
@@ -25,28 +27,6 @@ PLAN = PredictConfig(bootstraps=200)
 def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test has a data folder of its own."""
     monkeypatch.chdir(tmp_path)
-
-
-def test_threshold_by_hand() -> None:
-    scores = np.array([0.1, 0.2, 0.3, 0.4])
-    # Favourable is no event: half of the people lie below anything in (0.2, 0.3].
-    assert predict.choose_threshold(scores, 0.5, favourable_event=False) == 0.201
-    assert predict.choose_threshold(scores, 0.5, favourable_event=True) == 0.201
-    assert predict.choose_threshold(scores, 0.75, favourable_event=True) == 0.101
-
-
-@pytest.mark.parametrize("favourable_event", [True, False])
-@pytest.mark.parametrize("rate", [0.05, 0.5, 0.8])
-def test_threshold_reaches_the_rate_and_is_nobody_s_score(
-    favourable_event: bool, rate: float
-) -> None:
-    scores = np.random.default_rng(0).beta(1, 4, 5000)
-    threshold = predict.choose_threshold(scores, rate, favourable_event)
-    event = scores >= threshold
-    share = event.mean() if favourable_event else 1 - event.mean()
-    assert share == pytest.approx(rate, abs=0.01)
-    assert threshold * 1000 == pytest.approx(round(threshold * 1000), abs=1e-9)
-    assert threshold not in scores
 
 
 @pytest.mark.parametrize(("favourable", "approved"), [("no", [1, 1, 0]), ("yes", [0, 0, 1])])
@@ -182,6 +162,27 @@ def test_twice_the_same_bytes() -> None:
     first = artifacts.digest_folder(root)
     predict.main([RECIPE])
     assert artifacts.digest_folder(root) == first
+
+
+def _thresholds(**changes: Any) -> tuple[float, float]:
+    """The published threshold and the twin's of the tree that is here, under another release."""
+    artifacts.write_section(RECIPE, "release", replace(RELEASE, **changes))
+    predict.main([RECIPE])
+    root = artifacts.folder(RECIPE, "predictions")
+    published = artifacts.read_json(root / "published" / "metrics.json")
+    internal = artifacts.read_json(root / "internal" / "metrics.json")
+    return published["decision"]["threshold"], internal["twin"]["decision"]["threshold"]
+
+
+def test_only_the_published_threshold_is_chosen_privately() -> None:
+    table, _, _ = _run("binary")
+    exact = exact_threshold(table["y_score"].to_numpy(), 0.7, favourable_event=False)
+    seeds = [_thresholds(insecure_seed=seed, threshold_epsilon=0.2) for seed in range(4)]
+    assert len({model for model, _ in seeds}) > 1
+    assert len({twin for _, twin in seeds}) == 1
+    assert _thresholds(mode="suppressed")[0] == exact
+    again = [_thresholds(insecure_seed=None, threshold_epsilon=0.2)[0] for _ in range(4)]
+    assert len(set(again)) > 1
 
 
 def test_nobody_held_out_is_one_line() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tasks import register, registry
+from tasks import artifacts, register, registry
 from tasks.params import UserError
 from tests import fake
 
@@ -146,6 +146,46 @@ def test_other_verdicts(
     assert run()["version"] == "1"
 
 
+@pytest.mark.parametrize("verdict", ["inconclusive", "fail"])
+def test_who_answers_for_a_model_is_on_version_and_run(
+    checkout: Callable[[], registry.Store], verdict: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(register, "log_model", lambda store, run_id, *_: f"runs:/{run_id}/x")
+    fake.write_recipe(verdict=verdict, override=True, on_fail="exit_1")
+    register.main(["tiny"])
+    told = json.loads(Path(".sordino/registered/tiny.json").read_text())
+    assert (told["status"], told["aliases"]) == ("overridden", ["champion"])
+    client = checkout().client
+    for tags in (
+        checkout().version("tiny", "1").tags,
+        client.get_run(told["run"]).data.tags,
+    ):
+        assert tags["override_approver"] == "Ada Lovelace"
+        assert tags["override_reason"] == "A second sample settled it."
+        assert tags["override_verdict"] == verdict
+        assert tags["status"] == "overridden" and tags["reasons"] == "AUC is below its bar"
+    assert client.get_run(told["run"]).data.tags["verdict"] == verdict
+    assert "overridden by Ada Lovelace" in client.get_model_version("tiny", "1").description
+
+
+@pytest.mark.parametrize("why", ["another model", "violated", "insecure", "environment"])
+def test_an_override_that_does_not_hold_registers_no_champion(
+    checkout: Callable[[], registry.Store], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(register, "log_model", lambda store, run_id, *_: f"runs:/{run_id}/x")
+    attack = "violated" if why == "violated" else "consistent"
+    written = why != "environment"
+    fake.write_recipe(verdict="fail", attack=attack, insecure=why == "insecure", override=written)
+    if why == "another model":
+        artifacts.write_json(Path("data/tiny/model/privacy_spent.json"), {"epsilon": 2.0})
+    for name in ("OVERRIDE", "SORDINO_OVERRIDE", "override", "OVERRIDE_APPROVER"):
+        monkeypatch.setenv(name, "Ada Lovelace")
+    told = run()
+    assert told["status"] == ("not_registered" if why == "insecure" else "rejected")
+    assert told["aliases"] == [] and told["override"] is None
+    assert not [t for t in checkout().client.get_run(told["run"]).data.tags if "override" in t]
+
+
 def test_repeatable_noise_is_not_registered(
     checkout: Callable[[], registry.Store], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -188,6 +228,8 @@ def test_a_server_that_is_down_is_one_line(
         ("accepted", 0.7, 0.7, "champion"),
         ("accepted", 0.7, 0.71, "challenger"),
         ("needs_review", 0.9, 0.1, "challenger"),
+        ("overridden", 0.7, None, "champion"),
+        ("overridden", 0.7, 0.71, "challenger"),
         ("rejected", 0.9, None, None),
     ],
 )

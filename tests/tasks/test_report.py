@@ -13,11 +13,13 @@ from typing import Any
 import pytest
 
 from tasks import artifacts, report
+from tasks.evidence.profiles import read_profiles
 from tasks.pages.claims import claims, privacy_words
 from tasks.pages.exhibits import spread
 from tasks.pages.html import TEMPLATES, interval, markdown
 from tasks.params import UserError
-from tasks.recipe import ReportConfig
+from tasks.recipe import AuditConfig, ReportConfig
+from tests.reading import attributions, figure, local
 
 RECIPE = "small"
 HOSTILE = "<script>alert('x')</script>\"'{{ 7*7 }}|`"
@@ -38,34 +40,74 @@ SPENT = {
 }
 
 
-def figure(value: float) -> dict[str, float]:
-    """An estimate between ends."""
-    return {"value": value, "low": value - 0.05, "high": value + 0.05}
-
-
 def audit(label: str, exact: bool = False) -> dict[str, Any]:
     """One sensitive feature with a shown, a compared and a suppressed group."""
+    value = figure(0.123456) if exact else None
     small = {
-        "label": "small", "n": 3 if exact else None, "people": "<30",
-        "suppressed": None if exact else "fewer than 30 people",
-        "metrics": {"selection_rate": figure(0.123456) if exact else None}, "withheld": {},
+        "label": "small", "n": 3 if exact else None, "people": "3" if exact else "withheld",
+        "suppressed": None if exact else "fewer than 30 people, or withheld",
+        "metrics": {"n": value, "selection_rate": value, "auc": value}, "withheld": {},
     }  # fmt: skip
     shown = [
-        {"label": name, "n": 400, "people": "400", "suppressed": None,
-         "metrics": {"selection_rate": figure(rate)}, "withheld": {}}
+        {"label": name, "n": 400, "people": "400", "suppressed": None, "withheld": {},
+         "metrics": {"n": {"value": 400.0, "low": 400.0, "high": 400.0},
+                     "selection_rate": figure(rate), "auc": figure(0.7)}}
         for name, rate in ((label, 0.8), ("men", 0.75))
     ]  # fmt: skip
     ratio = {"group": "men", "reference": label, "impact_ratio": figure(0.9375),
-             "impact_ratio_to_highest": figure(0.9375)}  # fmt: skip
-    withheld = {**ratio, "group": "small", "impact_ratio": None, "impact_ratio_to_highest": None}
+             "selection_rate_difference": figure(-0.05), "verdict": "pass",
+             "detectable_gap": 0.0771, "p_values": {"selection_rate": 0.02},
+             "p_adjusted": {"selection_rate": 0.04}}  # fmt: skip
+    withheld = {**ratio, "group": "small", "impact_ratio": None, "verdict": None,
+                "selection_rate_difference": None, "detectable_gap": None,
+                "p_values": {"selection_rate": None},
+                "p_adjusted": {"selection_rate": None}}  # fmt: skip
+    highest = [
+        {"group": name, "highest": label, "selection_rate_difference": figure(0.0),
+         "impact_ratio": figure(1.0), "below_four_fifths": False, "verdict": "pass"}
+        for name in (label, "men")
+    ]  # fmt: skip
+    comparisons = {"to_reference": [ratio, withheld], "to_highest": highest,
+                   "summary": {"demographic_parity_difference": figure(0.05)}}  # fmt: skip
+    feature = {"name": label, "reference": label, "groups": [*shown, small], "crosses": [],
+               "control": False, "comparisons": comparisons}  # fmt: skip
+    crossing = {**feature, "name": f"{label} x age", "crosses": [label, "age"]}
+    swept = {"feature": label, "label": "men", "selection_rate": figure(0.5), "tpr": figure(0.5),
+             "fpr": figure(0.2), "ppv": figure(0.5)}  # fmt: skip
+    curve = {"label": "men", "roc": [[0.0, 0.0], [0.2, 0.7], [1.0, 1.0]],
+             "calibration": [{"low": 0.0, "high": 1.0, "n": 400, "mean_score": 0.4,
+                              "rate": figure(0.5)}]}  # fmt: skip
     return {
         "task": "binary", "confidence": 0.95, "min_people": 30, "min_events": 10,
         "favourable": "pays",
-        "features": [{"name": label, "reference": label, "groups": [*shown, small],
-                      "comparisons": {"to_reference": [ratio, withheld], "summary": {}}}],
+        "features": [feature, crossing],
+        "control": [{"feature": label, "control": "age", "level": label, "rows": [ratio]}],
+        "exploratory": {"comparisons": 12, "called": 1, "false_discovery_rate": 0.05},
+        "sweep": {"points": [{"approval_rate": 0.5, "share": 0.49, "threshold": 0.3,
+                              "groups": [swept], "smallest_ratio": 0.9}]},
+        "curves": [{"feature": label, "groups": [curve]}],
         "gate": {"feature": label, "group": "men", "reference": label,
                  "impact_ratio": figure(0.9375), "pairs": 1, "confidence": 0.95},
+        "not_judged": [{"feature": label, "group": "small", "reason": "too few"}],
+        "source": {"kind": "suppressed"},
     }  # fmt: skip
+
+
+def noised(label: str) -> dict[str, Any]:
+    """The same audit as if made from a noised histogram."""
+    source = {"kind": "noised", "cells": 380, "noise": 3.33, "unit": "person", "epsilon": 2.99,
+              "delta": 1e-6, "releases": 2, "epsilon_together": 5.98,
+              "left_out": [label]}  # fmt: skip
+    return {**audit(label), "source": source}
+
+
+def cost(label: str) -> list[dict[str, Any]]:
+    """What privacy cost two groups."""
+    first = {"label": label, "n": 400, "loss": figure(0.01), "skill": figure(-0.01),
+             "accuracy": figure(0.0), "disagreement": figure(0.123456)}  # fmt: skip
+    second = {**first, "label": "men", "loss_disparity": figure(0.02),
+              "skill_disparity": figure(0.0), "accuracy_disparity": figure(0.0)}  # fmt: skip
+    return [{"name": label, "reference": label, "groups": [first, second]}]
 
 
 def decision() -> dict[str, Any]:
@@ -78,18 +120,6 @@ def decision() -> dict[str, Any]:
             {**check, "name": "attack", "reason": "Fine."},
             {**check, "name": "group_ratio", **figure(0.9375), "bar": 0.8, "reason": "Fine."},
         ],
-    }  # fmt: skip
-
-
-def attributions(label: str) -> dict[str, Any]:
-    return {
-        "method": "integrated_gradients", "rule": "gausslegendre", "n_steps": 20, "people": 2000,
-        "min_people": 30, "confidence": 0.95, "completeness": {"p50": 1e-8, "p95": 1e-7},
-        "explained": f"log-odds of {label}", "unit": "log-odds", "step_axis": "step",
-        "by_feature": [{"feature": label, "kind": "sequence", **figure(1.5)},
-                       {"feature": "bill", "kind": "sequence", **figure(0.5)}],
-        "by_step": [{"step": label, **figure(1.2)}, {"step": "June", **figure(0.8)}],
-        "sequence_features": [label, "bill"], "by_feature_and_step": [[0.9, 0.6], [0.3, None]],
     }  # fmt: skip
 
 
@@ -111,21 +141,6 @@ def summary(label: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def local(marker: str, label: str) -> dict[str, Any]:
-    """One person of numbers and one of text."""
-    both = {"outcome": marker, "predicted": "pays", "score": 0.5, "output": 1.0,
-            "baseline_output": 0.0, "completeness_error": 0.0, "static": []}  # fmt: skip
-    feature = {"feature": label, "unit": "EUR", "values": [marker], "attributions": [-0.5]}
-    text = [{"text": "<", "attribution": 0.5}, {"text": marker, "attribution": 0.1}]
-    return {
-        "explained": "log-odds",
-        "people": [
-            {**both, "id": "person 1", "rule": marker, "steps": [label], "features": [feature]},
-            {**both, "id": "person 2", "rule": "r", "steps": [], "characters": text},
-        ],
-    }
-
-
 def write(root: Path, label: str = "sex", marker: str = "MARK") -> None:
     """Write every input of the stage; `marker` and 0.123456 stand in internal files alone."""
     numbers = {"auc": figure(0.78), "accuracy": figure(0.81), "loss": figure(0.43)}
@@ -137,6 +152,7 @@ def write(root: Path, label: str = "sex", marker: str = "MARK") -> None:
             **artifacts.as_json(ReportConfig(title=label)), "purpose": label, "data_source": label,
         },
         "plan/summary.json": summary(label),
+        "plan/profiles.json": artifacts.as_json(read_profiles(AuditConfig().profiles)),
         "model/privacy_spent.json": SPENT,
         "predictions/published/metrics.json": {
             "task": "binary", "n": 5786, "confidence": 0.95, "model": numbers,
@@ -156,7 +172,9 @@ def write(root: Path, label: str = "sex", marker: str = "MARK") -> None:
             "baseline": {"auc": figure(0.79)},
             "paired": {f"auc_minus_{marker}": figure(0.0)},
         },
-        "audit/internal/audit.json": {"model": audit(marker, True), "twin": audit("x", True)},
+        "audit/internal/audit.json": {
+            "model": audit(marker, True), "twin": audit("x", True), "privacy_cost": cost(marker),
+            "checked_with_fairlearn": 51},
         "attack/internal/attack.json": {
             "members": 5786, "non_members": 5786, "model": attack, "twin": attack, "note": marker,
         },
@@ -310,9 +328,49 @@ def test_each_figure_has_its_table(made: Make) -> None:
 
 def test_what_is_suppressed_is_shown_as_suppressed(made: Make) -> None:
     page, _, internal = made()
-    assert "suppressed: fewer than 30 people" in page
-    assert ">suppressed</td>" in page
-    assert "suppressed: fewer" not in internal
+    assert '<td class="hidden">suppressed</td>' in page
+    assert "is suppressed, and so is another" in page
+    exact = internal[internal.index('id="audit"') :]
+    # The comparisons of the fixture stay withheld, the figures do not.
+    assert "0.123" in exact
+
+
+def test_a_noised_audit_tells_its_noise_and_its_price(made: Make, tmp_path: Path) -> None:
+    made()
+    root = tmp_path / "data" / RECIPE
+    artifacts.write_json(root / "audit/published/audit.json", noised("sex"))
+    report.main([RECIPE])
+    page = (root / "report/published/report.html").read_text()
+    assert "380 counts have Gaussian noise of standard deviation 3.33" in page
+    assert "A held-out person&#39;s epsilon for it is 2.99 at delta 1e−6" in page
+    assert "the larger of training&#39;s and this one" in page
+    assert "number 2 of this recipe" in page
+    assert "at most 5.98" in page
+    assert "Left out: sex" in page
+    assert '<td class="hidden">too few</td>' in page
+    groups = page[page.index('id="fairness"') : page.index('id="attribution"')]
+    assert ">suppressed<" not in groups
+    card = (root / "report/published/model_card.md").read_text()
+    assert "Figures by group have noise" in card
+    assert "no differential privacy" not in card
+
+
+def test_the_audits_sections_are_on_both_pages(made: Make) -> None:
+    page, _, internal = made()
+    for text in (page, internal):
+        for title in (
+            "Intersections",
+            "Within control features",
+            "Other thresholds, ROC",
+            "Differences by",
+            "Largest gaps and smallest ratios",
+        ):
+            assert title in text
+    assert "7.7 %" in page
+    assert "1 are called different" in page
+    assert "Who loses under privacy" in internal
+    assert "Who loses" not in page
+    assert "gave the same 51 point values" in internal
 
 
 def test_the_first_screen_has_verdict_and_claims_with_links(made: Make) -> None:
@@ -415,6 +473,9 @@ def test_claims_follow_the_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     found["decision"]["checks"][1]["verdict"] = "fail"
     found["decision"]["checks"][3]["verdict"] = "inconclusive"
     assert [c["verdict"] for c in claims(found)] == ["fail", "fail", "inconclusive", "fail"]
+    found["attributions"]["completeness"]["p95"] = 0.0
+    found["attributions"]["quality"]["methods"][0] |= {"verdict": "fail", "reason": "By chance."}
+    assert [(c["verdict"], c["words"]) for c in claims(found)][3] == ("fail", "By chance.")
     # e^2.5 of 1 in 100 is 12.2 %.
     assert "at most 12.2 %" in privacy_words(found["spent"])
 
@@ -437,3 +498,143 @@ def test_words_of_numbers() -> None:
     assert markdown("1. a") == r"\1. a" or markdown("1. a").startswith("1\\.")
     assert spread([None, {"value": 1.0, "low": None, "high": 2.0}], 0.0) == (-0.08, 2.08)
     assert spread([None]) is None
+
+
+OVERRIDE = {
+    "approver": HOSTILE, "reason": f"Because of May. {HOSTILE}", "model": "0123456789ab",
+    "status": "applied", "verdict": "fail",
+    "words": "The gate's verdict stays fail. Answered for: auc.",
+}  # fmt: skip
+
+
+def _with_decision(root: Path, **changes: Any) -> tuple[str, str, str]:
+    """Page, card and internal page of a decision that says more."""
+    write(root)
+    folder = root / "data" / RECIPE
+    artifacts.write_json(folder / "decision/decision.json", decision() | changes)
+    report.main([RECIPE])
+    names = ("published/report.html", "published/model_card.md", "internal/internal.html")
+    page, card, internal = ((folder / "report" / name).read_text("utf-8") for name in names)
+    return page, card, internal
+
+
+def test_an_override_is_on_the_first_screen_of_everything(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    page, card, internal = _with_decision(
+        tmp_path, override=OVERRIDE, model="0123456789ab", verdict="fail"
+    )
+    for text in (page, internal):
+        head = text.partition("</header>")[0]
+        words = "".join(Elements(head).text)
+        assert f"Overridden by {HOSTILE}." in words
+        assert f"Reason given: Because of May. {HOSTILE}" in words
+        assert "verdict stays fail" in words and "model 0123456789ab" in words
+        assert ">fail</span>" in head, "the verdict is not changed"
+        assert "<script>alert" not in text
+    top = card.partition("## ")[0]
+    assert "**Overridden by " in top and "Reason given: Because of May" in top
+    assert "<script>" not in card
+    facts = json.loads((tmp_path / f"data/{RECIPE}/report/published/model_card.json").read_text())
+    assert facts["override"] == OVERRIDE and facts["model"] == "0123456789ab"
+
+
+@pytest.mark.parametrize("status", ["refused", "other model", "not needed"])
+def test_an_override_that_does_nothing_is_not_called_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, status: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    texts = _with_decision(tmp_path, override={**OVERRIDE, "status": status})
+    for text in texts:
+        assert f"Override {status}: " in text and "Overridden" not in text
+
+
+def test_bars_that_changed_after_training_are_said_on_top(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    bars = {"kept": True, "changed": ["min auc 0.7 to 0.6"]}
+    check = {**decision()["checks"][1], "name": "bars", "verdict": "inconclusive"}
+    changes = {"verdict": "inconclusive", "checks": [*decision()["checks"], check], "bars": bars}
+    page, card, internal = _with_decision(tmp_path, **changes)
+    for text in (page.partition("</header>")[0], card.partition("## ")[0], internal):
+        assert "Bars changed after training" in text and "min auc 0.7 to 0.6" in text
+    assert "Bars were set before training. " not in page
+    assert "needs a person to say" in page and "cannot settle" not in page
+
+
+def test_lists_are_folded_with_what_answers_and_what_is_missing(made: Make, tmp_path: Path) -> None:
+    page, card, _ = made()
+    section = page.partition('<section aria-labelledby="lists">')[2].partition("</section>")[0]
+    assert section.count('<details class="list">') == 4
+    assert "as of 12 July 2024" in section
+    # The only other group of the list's feature, its interval with it.
+    assert "smallest ratio between two groups" in section
+    assert "0.938 (0.887 to 0.988)" in section or "0.938 (0.888 to 0.988)" in section
+    assert "nothing here" in section
+    assert "race or ethnic group (not in this report)" in section
+    assert "## What reviewers' lists ask" in card and "12 July 2024" in card
+    facts = json.loads(
+        (tmp_path / f"data/{RECIPE}/report/published/model_card.json").read_text("utf-8")
+    )
+    assert [p["as_of"] for p in facts["profiles"]] == [
+        "2008-07-01", "2023-07-05", "2024-07-12", "2023-01-26"
+    ]  # fmt: skip
+    assert all(row["answers"] or row["missing"] for p in facts["profiles"] for row in p["rows"])
+
+
+def _swap_row(n: int | None, change: float | None = 0.125) -> dict[str, Any]:
+    return {
+        "n": n, "suppressed": None if n else "fewer than 30 texts",
+        "flip_rate": figure(0.25) if n else None,
+        "mean_change": None if change is None else figure(change),
+        "mean_absolute_change": figure(0.2) if n else None,
+    }  # fmt: skip
+
+
+SWAPS = {
+    "what": "the probability of pays", "task": "binary", "confidence": 0.95, "min_people": 30,
+    "min_events": 10, "texts": 5786, "overall": _swap_row(400),
+    "groups": [{
+        "name": "pronouns", "sides": ["he", "she"], "where": "anywhere", **_swap_row(300),
+        "not_in_alphabet": [["él", "ella"]],
+        "pairs": [{"first": "he", "second": HOSTILE, **_swap_row(270)},
+                  {"first": "his", "second": "her", **_swap_row(None, None)}],
+    }],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("found", "said"),
+    [
+        (
+            SWAPS,
+            ["pronouns: from he to she", "25.0 % (20.0 to 30.0)", "él / ella", "fewer than 30"],
+        ),
+        ({**SWAPS, "overall": None, "groups": [], "no_hits": True}, ["nothing could be swapped"]),
+        (
+            {"withheld": "Exact figures are internal.", "groups": []},
+            ["Exact figures are internal."],
+        ),
+    ],
+)
+def test_swapped_terms_have_a_section_where_there_is_text(
+    made: Make, tmp_path: Path, found: Any, said: list[str]
+) -> None:
+    assert "The same text with other terms" not in made()[0]
+    path = tmp_path / "data" / RECIPE / "audit/published/audit.json"
+    artifacts.write_json(path, {**audit("sex"), "swaps": found})
+    report.main([RECIPE])
+    page = (tmp_path / "data" / RECIPE / "report/published/report.html").read_text()
+    assert "The same text with other terms" in page and "<script>alert" not in page
+    for part in said:
+        assert part in page
+
+
+def test_the_path_of_a_second_model_stays_out() -> None:
+    from tasks.pages.words import settings
+
+    given = summary("x")
+    given["settings"]["explain"] = {"orders": 24, "second_model": "/home/somebody/other"}
+    assert settings(given)["explain"] == {"orders": 24}

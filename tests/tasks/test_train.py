@@ -9,11 +9,12 @@ import pytest
 from rnn.batch import PreparedSequences
 from rnn.privacy.accounting import epsilon_spent
 from tasks import train as module
-from tasks.artifacts import Prepared, digest_folder, read_model, write_section
-from tasks.checkpoint import sole_writer
-from tasks.params import UserError, validate
-from tasks.recipe import TrainPlan
+from tasks.artifacts import Prepared, digest_folder, folder, read_model, write_section
+from tasks.checkpoint import checkpoint_key, sole_writer
+from tasks.params import UserError, as_json, validate
+from tasks.recipe import GateConfig, TrainPlan
 from tasks.train import make_fit, train, write_outputs
+from tests.heldout import RECIPE, write_tree
 
 SCHEMA = {
     "input": {"kind": "numbers", "vocabulary": []},
@@ -127,9 +128,27 @@ def test_main_reads_its_section_alone(tmp_path, monkeypatch):
     arrays = tmp_path / "data/r/prepared/arrays"
     arrays.mkdir(parents=True)
     write_section("r", "train", _plan())
+    write_section("r", "gate", GateConfig(max_epsilon=3.0))
     module.main(["r"])
     assert (tmp_path / "data/r/model/weights.safetensors").exists()
     with pytest.raises(UserError, match=r"plan/twin\.json is missing"):
         module.main(["r", "--twin"])
     with pytest.raises(UserError, match="usage"):
         module.main([])
+
+
+def test_the_bars_that_stood_when_training_began_go_with_the_model():
+    write_tree("binary", people=60)
+    plan = _plan()
+    write_section(RECIPE, "train", plan)
+    began = {"max_epsilon": 3.0, "min_auc": 0.9}
+    arrays = folder(RECIPE, "prepared", "arrays")
+    key = checkpoint_key(as_json(plan), digest_folder(arrays))
+    with sole_writer(f"{RECIPE}-train", key) as checkpoint:
+        # A run that was cut short: the bars were lowered before it is taken up.
+        checkpoint.at_start("bars", began)
+    module.main([RECIPE])
+    assert json.loads(folder(RECIPE, "model", "bars.json").read_text()) == began
+    module.main([RECIPE])
+    kept = json.loads(folder(RECIPE, "model", "bars.json").read_text())
+    assert kept == json.loads(folder(RECIPE, "plan", "gate.json").read_text()) != began

@@ -1,0 +1,1 @@
+"""Attribution methods and their quality: the only code that uses Captum."""

@@ -1,0 +1,237 @@
+"""Private runs of alternatives to a recipe's mitigation, on the same people at the same epsilon."""
+
+import sys
+from dataclasses import replace
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from rnn.config import PrivacyConfig
+from rnn.fairness.config import NoMitigation, feature_of
+from rnn.fairness.groups import Groups
+from rnn.fit import Fit
+from rnn.privacy.histogram import Histogram
+from rnn.privacy.ledger import Event, epsilon_of, training_noise
+from rnn.privacy.noise import Keystream
+from tasks import artifacts
+from tasks.evidence.alternatives import People, Trials
+from tasks.evidence.group_thresholds import group_thresholds
+from tasks.evidence.score_table import decided_bin, fine_edges, tabulate
+from tasks.evidence.scoring import model_logits, scores_of
+from tasks.evidence.threshold import exact_threshold
+from tasks.params import UserError, as_json
+from tasks.plan import private_plan
+from tasks.recipe import AdaptiveClipping, GroupThresholds, Recipe, TrainPlan
+from tasks.settings.mitigation import Alternative
+from tasks.table.labels import UNKNOWN, known_labels
+from tasks.train import make_fit, mechanism_of
+
+Scores = NDArray[np.float64]
+
+
+def name_of(block: Alternative) -> str:
+    """Return what a method is called: its name, and what sets it apart."""
+    extra = " by outcome" if getattr(block, "outcome", False) else ""
+    return f"{block.method}{extra}"
+
+
+def variant(recipe: Recipe, block: Alternative) -> Recipe:
+    """Return the recipe with an alternative in place of its own mitigation."""
+    if isinstance(block, AdaptiveClipping):
+        values = as_json(block)
+        start = values.pop("max_grad_norm") or recipe.privacy.max_grad_norm
+        values.pop("method")
+        adaptive = replace(recipe.privacy.adaptive, **values)
+        start = min(max(start, adaptive.lowest), adaptive.highest)
+        privacy = replace(
+            recipe.privacy, clipping="adaptive", max_grad_norm=start, adaptive=adaptive
+        )
+        return replace(recipe, privacy=privacy, mitigation=NoMitigation())
+    if isinstance(block, GroupThresholds):
+        return replace(recipe, mitigation=NoMitigation())
+    return replace(recipe, mitigation=block)
+
+
+def _histogram(block: GroupThresholds) -> Event:
+    """What the thresholds are made of, as an event of training people."""
+    return Event(
+        released="scores by group and outcome",
+        people="training",
+        mechanism="gaussian",
+        noise_multiplier=block.noise_multiplier,
+    )
+
+
+def planned(recipe: Recipe, block: Alternative) -> tuple[TrainPlan, float]:
+    """Return an alternative's private run, and the part of its epsilon that counts cost.
+
+    Raises:
+        UserError: its counts cost more than the recipe's epsilon.
+    """
+    changed = variant(recipe, block)
+    plan = private_plan(changed)
+    privacy = changed.privacy
+    if isinstance(block, GroupThresholds):
+        return _beside_histogram(plan, privacy, block)
+    gradients = mechanism_of(plan, privacy, 1).gradient_noise(plan.train.expected_batch_size)
+    return plan, _epsilon(plan, privacy) - _epsilon(plan, privacy, gradients)
+
+
+def _beside_histogram(
+    plan: TrainPlan, privacy: PrivacyConfig, block: GroupThresholds
+) -> tuple[TrainPlan, float]:
+    """Training with a little more noise, so that the histogram fits under the same epsilon."""
+    beside = [_histogram(block)]
+    try:
+        noise = training_noise(
+            target_epsilon=plan.epsilon or 0.0,
+            delta=privacy.delta,
+            sample_rate=plan.sample_rate,
+            steps=plan.train.steps,
+            beside=beside,
+        )
+    except ValueError as error:
+        raise UserError(f"compare.alternatives.group_thresholds: {error}") from None
+    quieter = replace(plan, noise_multiplier=noise)
+    return quieter, _epsilon(quieter, privacy, beside=beside) - _epsilon(quieter, privacy)
+
+
+def _epsilon(
+    plan: TrainPlan,
+    privacy: PrivacyConfig,
+    noise: float | None = None,
+    beside: list[Event] | None = None,
+) -> float:
+    """Epsilon of all steps, at the plan's noise or another."""
+    gradients = Event(
+        released="gradients",
+        people="training",
+        mechanism="sampled_gaussian",
+        noise_multiplier=plan.noise_multiplier if noise is None else noise,
+        sample_rate=plan.sample_rate,
+        count=plan.train.steps,
+    )
+    return epsilon_of([gradients, *(beside or [])], privacy.delta)
+
+
+def groups_of(recipe: Recipe, feature: str, sensitive: pl.DataFrame) -> Groups:
+    """Return everybody's label, numbered as the recipe declares them, "unknown" last."""
+    (declared,) = (s for s in recipe.data.sensitive if s.name == feature)
+    labels = [*(label for label in known_labels(declared) if label != UNKNOWN), UNKNOWN]
+    codes = sensitive[feature].replace_strict(
+        labels, list(range(len(labels))), default=len(labels) - 1, return_dtype=pl.Int64
+    )
+    return Groups(codes.to_numpy(), tuple(labels))
+
+
+def trained(plan: TrainPlan, prepared: artifacts.Prepared, seed: int) -> Fit:
+    """Take all steps with fresh noise, and put the released weights in place."""
+    privacy = plan.privacy
+    if privacy is not None and privacy.insecure_seed is not None:
+        # Runs of a test differ in their noise, as others do.
+        privacy = replace(privacy, insecure_seed=privacy.insecure_seed + seed)
+    changed = replace(plan, train=replace(plan.train, seed=seed), privacy=privacy)
+    fit = make_fit(changed, prepared)
+    while fit.step_count < plan.train.steps:
+        fit.step()
+    fit.model.load_state_dict(fit.average)
+    fit.model.eval().cpu()
+    return fit
+
+
+class Comparison:
+    """One recipe's people, on whom alternatives are tried."""
+
+    def __init__(self, recipe: Recipe, prepared: artifacts.Prepared, sensitive: pl.DataFrame):
+        """Read what all trials share.
+
+        Raises:
+            UserError: the recipe has no decision, or nobody to compare.
+        """
+        if recipe.data.decision is None or recipe.data.target.kind != "binary":
+            raise UserError("compare is for a binary target with a decision")
+        names = [s.name for s in recipe.data.sensitive if s.labels or s.bins or s.one_hot]
+        if not names:
+            raise UserError("compare needs a feature in data.sensitive whose labels are declared")
+        self.recipe, self.prepared, self.sensitive = recipe, prepared, sensitive
+        self.feature = recipe.compare.feature or names[0]
+        self.groups = groups_of(recipe, self.feature, sensitive)
+        decision, target = recipe.data.decision, recipe.data.target
+        self.decision = decision
+        self.event_favoured = target.classes.index(decision.favourable) == 1
+        self.rows = prepared.rows("test")
+        self.people = self._people(self.rows)
+
+    def _people(self, rows: NDArray[np.int64]) -> People:
+        """Outcomes and groups of some people."""
+        event = np.asarray(self.prepared.sequences.targets[rows]) == 1
+        y = (event == self.event_favoured).astype(np.int64)
+        codes, labels = self.groups.codes[rows], self.groups.labels
+        named = self.recipe.audit.references.get(self.feature)
+        largest = int(np.bincount(codes, minlength=len(labels)).argmax())
+        reference = labels.index(named) if named in labels else largest
+        return People(y, codes, labels, reference)
+
+    def scores(self, fit: Fit, rows: NDArray[np.int64]) -> Scores:
+        """Probability of the favourable outcome."""
+        event = scores_of(model_logits(fit.model, self.prepared.sequences, rows), "binary")
+        return event if self.event_favoured else 1 - event
+
+    def threshold(self, scores: Scores) -> float:
+        """From which probability of the favourable outcome on the decision is favourable."""
+        stated = self.decision.threshold
+        if stated is None:
+            return exact_threshold(scores, self.decision.approval_rate or 0.0, True)
+        return stated if self.event_favoured else 1 - stated
+
+    def by_group(
+        self, fit: Fit, block: GroupThresholds, threshold: float, test: Scores
+    ) -> NDArray[np.int64]:
+        """Decisions by thresholds of groups, from one noised histogram of training people."""
+        rows = self.prepared.rows("train")
+        scores, groups = (
+            self.scores(fit, rows),
+            groups_of(self.recipe, block.feature, self.sensitive),
+        )
+        edges = fine_edges(threshold, block.score_bins)
+        decided = decided_bin(edges, threshold)
+        labels = groups.labels
+        exact = tabulate(
+            (block.feature,) * len(labels), labels, groups.codes[rows][:, None],
+            self._people(rows).y, scores, (scores >= edges[decided]).astype(np.int64),
+            edges, decided,
+        )  # fmt: skip
+        mechanism = Histogram(1, block.noise_multiplier)
+        seed = self.recipe.privacy.insecure_seed
+        stream = Keystream.from_system() if seed is None else Keystream.from_seed(seed + 1)
+        noised = replace(
+            exact,
+            counts=mechanism.release(exact.counts, stream),
+            noise=mechanism.standard_deviation,
+        )
+        chosen = group_thresholds(noised, block.feature, block.goal)
+        return chosen.decide(test, [labels[code] for code in groups.codes[self.rows]])
+
+    def run(self, block: Alternative, runs: int, seed: int) -> Trials:
+        """Train one alternative several times."""
+        plan, cost = planned(self.recipe, block)
+        feature = feature_of(plan.mitigation)
+        prepared = self.prepared
+        if feature is not None:
+            prepared = replace(prepared, groups=groups_of(self.recipe, feature, self.sensitive))
+        scores, decisions = [], []
+        for number in range(runs):
+            fit = trained(plan, prepared, seed + number)
+            found = self.scores(fit, self.rows)
+            threshold = self.threshold(found)
+            if isinstance(block, GroupThresholds):
+                chosen = self.by_group(fit, block, threshold, found)
+            else:
+                chosen = (found >= threshold).astype(np.int64)
+            scores.append(found)
+            decisions.append(chosen)
+            print(f"compare: {name_of(block)}, run {number + 1} of {runs}", file=sys.stderr)
+        return Trials(
+            name_of(block), plan.epsilon or 0.0, cost, np.stack(scores), np.stack(decisions)
+        )
