@@ -3,9 +3,9 @@
 `python -m benchmarks.frontier [--runs 3] [--epsilon 3] [--threads 2] [--json FILE]`
 
 Every method trains at the same epsilon, its counts included, with fresh noise from the operating
-system and initial weights of its own in each run. Settings are the methods' defaults; docs/fairness.md says
-which were mended after a look. Intervals resample held-out people and runs; three runs make them
-rough.
+system and initial weights of its own in each run. Settings are the methods' defaults;
+docs/fairness.md says which were mended after a look. Intervals resample held-out people and runs;
+three runs make them rough.
 """
 
 import argparse
