@@ -68,7 +68,7 @@ def noise_for(*, target_epsilon: float, sample_rate: float, steps: int, delta: f
             noise_multiplier=noise, sample_rate=sample_rate, steps=steps, delta=delta
         )
 
-    return _smallest(epsilon, target_epsilon)
+    return smallest_noise(epsilon, target_epsilon)
 
 
 def single_epsilon(*, noise_multiplier: float, delta: float, pure_epsilon: float = 0.0) -> float:
@@ -108,7 +108,7 @@ def single_noise_for(*, target_epsilon: float, delta: float, pure_epsilon: float
         raise ValueError(
             f"target_epsilon = {target_epsilon:g} must be above the {pure_epsilon:g} already spent"
         )
-    return _smallest(
+    return smallest_noise(
         lambda noise: single_epsilon(
             noise_multiplier=noise, delta=delta, pure_epsilon=pure_epsilon
         ),
@@ -116,8 +116,16 @@ def single_noise_for(*, target_epsilon: float, delta: float, pure_epsilon: float
     )
 
 
-def _smallest(epsilon: Callable[[float], float], target_epsilon: float) -> float:
-    """The smallest noise multiplier found whose epsilon is at most the target."""
+def smallest_noise(epsilon: Callable[[float], float], target_epsilon: float) -> float:
+    """Return the smallest noise multiplier found whose epsilon is at most the target.
+
+    Args:
+        epsilon: of a noise multiplier, falling.
+        target_epsilon: not to be passed.
+
+    Raises:
+        ValueError: no noise multiplier up to 10,000 reaches the target.
+    """
     low, high = 0.25, 1.0
     while (spent := epsilon(high)) > target_epsilon:
         low, high = high, 2 * high

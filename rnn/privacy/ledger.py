@@ -11,6 +11,8 @@ from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from typing import Any, Literal
 
+from rnn.privacy.accounting import smallest_noise
+
 Mechanism = Literal["sampled_gaussian", "gaussian", "laplace", "stated"]
 
 ACCOUNTANT = "PLD, connect the dots (Doroshenko et al. 2022)"
@@ -203,35 +205,6 @@ def training_noise(
         return float((total if rest is None else total.compose(rest)).get_epsilon_for_delta(delta))
 
     return smallest_noise(epsilon, target_epsilon)
-
-
-def smallest_noise(
-    epsilon: Any, target_epsilon: float, tolerance: float = 1e-3, highest: float = 1e4
-) -> float:
-    """Return the smallest noise found whose epsilon is at most the target.
-
-    Args:
-        epsilon: falling function of the noise.
-        target_epsilon: not to be passed.
-        tolerance: share of the target that may be left.
-        highest: noise that is tried.
-
-    Raises:
-        ValueError: no noise reaches the target.
-    """
-    low, high = 0.25, 1.0
-    while (spent := epsilon(high)) > target_epsilon:
-        low, high = high, 2 * high
-        if high > highest:
-            raise ValueError(f"target_epsilon = {target_epsilon} cannot be reached with any noise")
-    while target_epsilon - spent > tolerance * target_epsilon and high - low > 1e-5:
-        middle = (low + high) / 2
-        reached = epsilon(middle)
-        if reached <= target_epsilon:
-            high, spent = middle, reached
-        else:
-            low = middle
-    return high
 
 
 @dataclass(frozen=True)
