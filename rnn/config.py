@@ -200,6 +200,8 @@ class PrivacySpent:
         clipping: flat, per_layer or adaptive; noise_multiplier then covers the adaptive count too.
         mitigation: what was done for groups; noise_multiplier covers what it counted.
         counts_epsilon: the part of epsilon that counts beside the gradients cost.
+        trainings: private trainings of the same population so far, this one included.
+        epsilon_together: of all of them, at delta; None where nobody kept count.
     """
 
     epsilon: float
@@ -218,3 +220,5 @@ class PrivacySpent:
     clipping: str = "flat"
     mitigation: str = "none"
     counts_epsilon: float = 0.0
+    trainings: int = 1
+    epsilon_together: float | None = None

@@ -18,8 +18,10 @@ from tasks.artifacts import folder, read_json, replacing, write_json
 from tasks.evidence.profiles import read_profiles
 from tasks.evidence.swap_terms import read_swaps
 from tasks.params import UserError, as_json, command, load_recipe, validate
+from tasks.population import population_of
 from tasks.recipe import (
     OverridePlan,
+    PopulationPlan,
     Recipe,
     RegisterPlan,
     ReleaseConfig,
@@ -220,6 +222,9 @@ def sections(name: str, recipe: Recipe, before: dict[str, Any] | None = None) ->
         "explain": recipe.explain,
         "attack": recipe.attack,
         "gate": recipe.gate,
+        "population": PopulationPlan(
+            population=population_of(data), max_epsilon=recipe.ledger.max_epsilon
+        ),
         "override": OverridePlan(override=recipe.override),
         "report": recipe.report,
         "register": register,

@@ -10,6 +10,7 @@ import hashlib
 import json
 import math
 import re
+import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,10 +19,12 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from rnn.config import PrivacySpent
 from rnn.privacy.ledger import Event, epsilon_of
-from tasks.artifacts import DATA, replacing_file
+from tasks.artifacts import DATA, folder, read_json, replacing_file
+from tasks.checkpoint import Checkpoint
 from tasks.params import UserError, as_json, validate
-from tasks.settings.data import DataConfig
+from tasks.recipe import DataConfig, PopulationPlan, TrainPlan
 
 # A dot in the name: no recipe can be called so.
 FOLDER = "population.ledger"
@@ -141,7 +144,7 @@ def check(population: str, events: Sequence[Event], delta: float, cap: float | N
         so_far = spent(entries, delta)
         words = "infinite" if math.isinf(after) else f"{after:.3f}"
         raise UserError(
-            f"privacy.ledger.max_epsilon = {cap:g} would be passed: {population} has spent "
+            f"ledger.max_epsilon = {cap:g} would be passed: {population} has spent "
             f"{so_far:.3f} at delta {delta:g} in {len(entries)} releases, with this one it would "
             f"be {words}; allowed is a smaller target_epsilon, or a higher cap that somebody "
             "answers for"
@@ -191,3 +194,68 @@ def _locked(path: Path) -> Iterator[None]:
     with (path.parent / f".{path.name}.lock").open("w") as handle:
         fcntl.flock(handle, fcntl.LOCK_EX)
         yield
+
+
+@dataclass(frozen=True)
+class RunLedger:
+    """This run's place in the ledger of its population.
+
+    Attributes:
+        recipe: under whose name.
+        plan: of the population and its cap; None where nothing private is released.
+        event: all planned steps.
+        delta: at which epsilon is read.
+        run: the same for a run that is taken up.
+    """
+
+    recipe: str
+    plan: PopulationPlan | None
+    event: Event | None
+    delta: float
+    run: str
+
+    @classmethod
+    def of(cls, recipe: str, plan: TrainPlan, checkpoint: Checkpoint) -> "RunLedger":
+        """Return the ledger of a run; of the twin and of a seeded run it is empty."""
+        privacy = plan.privacy
+        if privacy is None or privacy.insecure_seed is not None:
+            return cls(recipe, None, None, 0.0, "")
+        path = folder(recipe, "plan", "population.json")
+        event = Event(
+            released="noised sums of clipped gradients, every step",
+            people="training",
+            mechanism="sampled_gaussian",
+            noise_multiplier=plan.noise_multiplier,
+            sample_rate=plan.sample_rate,
+            count=plan.train.steps,
+            unit=privacy.unit,
+        )
+        run = str(checkpoint.at_start("run", secrets.token_hex(8)))
+        known = validate(PopulationPlan, read_json(path), str(path))
+        return cls(recipe, known, event, privacy.delta, run)
+
+    def check(self) -> None:
+        """Refuse to begin what would pass the cap.
+
+        Raises:
+            UserError: the population cannot pay for this run.
+        """
+        if self.plan is None or self.event is None:
+            return
+        entries = read(self.plan.population)
+        if not any(entry.run == self.run for entry in entries):
+            check(self.plan.population, [self.event], self.delta, self.plan.max_epsilon)
+
+    def charge(self, account: PrivacySpent) -> PrivacySpent:
+        """Write the run down; return its account with what all trainings cost together."""
+        if self.plan is None or self.event is None:
+            return account
+        name = self.plan.population
+        together = charge(
+            name, self.run, self.recipe, [self.event], self.delta, self.plan.max_epsilon
+        )
+        return replace(
+            account,
+            trainings=len(read(name)),
+            epsilon_together=max(together, account.epsilon),
+        )

@@ -68,11 +68,13 @@ __all__ = [
     "GateConfig",
     "GroupThresholds",
     "Layout",
+    "LedgerConfig",
     "LongLayout",
     "Name",
     "OverrideConfig",
     "OverridePlan",
     "PathSource",
+    "PopulationPlan",
     "PredictConfig",
     "PypiSource",
     "Recipe",
@@ -134,6 +136,15 @@ class ReportConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class LedgerConfig:
+    """What all private trainings about one population may cost together, over recipes."""
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    max_epsilon: Positive | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class RegisterConfig:
     """Where the model goes in MLflow."""
 
@@ -164,6 +175,7 @@ class Recipe:
     override: OverrideConfig | None = None
     report: ReportConfig
     register: RegisterConfig = field(default_factory=RegisterConfig)
+    ledger: LedgerConfig = field(default_factory=LedgerConfig)
 
     def __post_init__(self) -> None:
         """Blocks that must agree."""
@@ -282,6 +294,19 @@ class ReleasePlan:
     undeclared: tuple[str, ...] = ()
     intersections: tuple[tuple[str, ...], ...] = ()
     insecure_seed: Annotated[int, Ge(0)] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PopulationPlan:
+    """plan/population.json, for train: whose ledger, and its cap.
+
+    Another cap must not train again, so that no stage depends on it in dvc.yaml.
+    """
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    population: Name
+    max_epsilon: Positive | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

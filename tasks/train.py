@@ -28,6 +28,7 @@ from tasks.artifacts import (
 )
 from tasks.checkpoint import Checkpoint, HandedOver, checkpoint_key, sole_writer
 from tasks.params import UserError, as_json, command
+from tasks.population import RunLedger
 from tasks.recipe import TrainPlan
 
 CURVE_POINTS = 100
@@ -220,7 +221,12 @@ def _columns(curve: list[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def write_outputs(
-    recipe: str, fit: Fit, plan: TrainPlan, curve: list[dict[str, Any]], bars: object = None
+    recipe: str,
+    fit: Fit,
+    plan: TrainPlan,
+    curve: list[dict[str, Any]],
+    bars: object = None,
+    ledger: RunLedger | None = None,
 ) -> None:
     """Write the private model and its training figures, or the twin, each folder whole.
 
@@ -230,6 +236,7 @@ def write_outputs(
         plan: with privacy, or without it for the twin.
         curve: from `train`.
         bars: of the gate when training began, to be kept with the private model.
+        ledger: of the population, which is charged before the model is there to be released.
     """
     if plan.privacy is None:
         with replacing(folder(recipe, "twin")) as draft:
@@ -239,6 +246,8 @@ def write_outputs(
     with replacing(folder(recipe, "model")) as draft:
         write_model(draft, fit.model, fit.average)
         account = spent(plan, fit.step_count, fit.keystream.source)
+        if ledger is not None:
+            account = ledger.charge(account)
         write_json(draft / "privacy_spent.json", asdict(account))
         if bars is not None:
             write_json(draft / "bars.json", bars)
@@ -257,12 +266,14 @@ def main(argv: list[str]) -> None:
     torch.set_flush_denormal(True)
     key = checkpoint_key(as_json(plan), digest_folder(folder(recipe, "prepared", "arrays")))
     with sole_writer(f"{recipe}-{stage}", key) as checkpoint:
+        ledger = RunLedger.of(recipe, plan, checkpoint)
+        ledger.check()
         # No dependency in dvc.yaml: another bar must not train again. What counts is where the
         # bars stood before anybody saw a result, so a run that is taken up keeps its own.
         bars = checkpoint.at_start("bars", read_json(folder(recipe, "plan", "gate.json")))
         fit = make_fit(plan, prepared)
         curve = train(fit, plan, checkpoint, f"{stage} {recipe}")
-        write_outputs(recipe, fit, plan, curve, bars)
+        write_outputs(recipe, fit, plan, curve, bars, ledger)
         checkpoint.discard()
 
 

@@ -15,6 +15,7 @@ from tasks.recipe import (
     Decision,
     GateConfig,
     OverridePlan,
+    PopulationPlan,
     PredictConfig,
     ReleasePlan,
     Target,
@@ -116,6 +117,7 @@ def write_tree(task: str, people: int = 500, seed: int = 0, tokens: bool = False
         "release": RELEASE if task == "binary" else replace(RELEASE, mode="suppressed"),
         "attack": AttackConfig(),
         "gate": GATE,
+        "population": PopulationPlan(population="people"),
         "override": OverridePlan(),
     }.items():
         artifacts.write_section(RECIPE, section, config)

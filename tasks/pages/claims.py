@@ -133,7 +133,16 @@ def account(spent: PrivacySpent) -> list[tuple[str, str]]:
         ("Accountant", f"{spent.accountant} ({spent.accountant_version})"),
         ("Noise from", spent.noise_source),
         *mitigated(spent),
+        *together(spent),
     ]
+
+
+def together(spent: PrivacySpent) -> list[tuple[str, str]]:
+    """What all private trainings about the same population cost, where somebody keeps count."""
+    if spent.epsilon_together is None:
+        return []
+    words = f"{spent.epsilon_together:.6g} in {number(spent.trainings)}"
+    return [("Epsilon of all trainings about these people so far", words)]
 
 
 def mitigated(spent: PrivacySpent) -> list[tuple[str, str]]:

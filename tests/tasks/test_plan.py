@@ -85,6 +85,7 @@ def test_every_section_is_written_and_said(checkout, capsys):
             "attack",
             "gate",
             "override",
+            "population",
             "profiles",
             "report",
             "register",

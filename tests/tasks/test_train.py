@@ -8,11 +8,12 @@ import pytest
 
 from rnn.batch import PreparedSequences
 from rnn.privacy.accounting import epsilon_spent
+from tasks import population
 from tasks import train as module
 from tasks.artifacts import Prepared, digest_folder, folder, read_model, write_section
 from tasks.checkpoint import checkpoint_key, sole_writer
 from tasks.params import UserError, as_json, validate
-from tasks.recipe import GateConfig, TrainPlan
+from tasks.recipe import GateConfig, PopulationPlan, TrainPlan
 from tasks.train import make_fit, train, write_outputs
 from tests.heldout import RECIPE, write_tree
 
@@ -127,8 +128,7 @@ def test_main_reads_its_section_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(module, "read_prepared", lambda recipe: _prepared())
     arrays = tmp_path / "data/r/prepared/arrays"
     arrays.mkdir(parents=True)
-    write_section("r", "train", _plan())
-    write_section("r", "gate", GateConfig(max_epsilon=3.0))
+    _write_plan(_plan())
     module.main(["r"])
     assert (tmp_path / "data/r/model/weights.safetensors").exists()
     with pytest.raises(UserError, match=r"plan/twin\.json is missing"):
@@ -152,3 +152,70 @@ def test_the_bars_that_stood_when_training_began_go_with_the_model():
     module.main([RECIPE])
     kept = json.loads(folder(RECIPE, "model", "bars.json").read_text())
     assert kept == json.loads(folder(RECIPE, "plan", "gate.json").read_text()) != began
+
+
+def _write_plan(plan, cap=None):
+    write_section("r", "train", plan)
+    write_section("r", "gate", GateConfig(max_epsilon=3.0))
+    write_section("r", "population", PopulationPlan(population="people", max_epsilon=cap))
+
+
+def test_every_private_run_is_charged_to_its_population(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "read_prepared", lambda recipe: _prepared())
+    (tmp_path / "data/r/prepared/arrays").mkdir(parents=True)
+    _write_plan(_plan())
+    spents = []
+    for _ in range(2):
+        module.main(["r"])
+        spents.append(json.loads((tmp_path / "data/r/model/privacy_spent.json").read_text()))
+    first, second = spents
+    assert (first["trainings"], second["trainings"]) == (1, 2)
+    assert first["epsilon_together"] == pytest.approx(first["epsilon"], abs=0.02)
+    assert first["epsilon_together"] < second["epsilon_together"] < 2 * first["epsilon"]
+    (entry, again) = population.read("people")
+    assert entry.run != again.run
+    assert (entry.recipe, entry.event.count) == ("r", _plan().train.steps)
+
+
+def test_a_run_past_the_cap_is_refused_before_any_noise(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "read_prepared", lambda recipe: _prepared())
+    (tmp_path / "data/r/prepared/arrays").mkdir(parents=True)
+    _write_plan(_plan(), cap=0.01)
+    monkeypatch.setattr(module, "make_fit", lambda *_: pytest.fail("the run began"))
+    with pytest.raises(UserError, match=r"max_epsilon = 0\.01 would be passed: people has spent 0"):
+        module.main(["r"])
+    assert not (tmp_path / "data/r/model").exists()
+    assert population.read("people") == ()
+
+
+def test_a_run_that_was_written_down_before_it_stopped_is_not_charged_again(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "read_prepared", lambda recipe: _prepared())
+    (tmp_path / "data/r/prepared/arrays").mkdir(parents=True)
+    _write_plan(_plan())
+    whole = module.write_json
+
+    def full(path, value):
+        if path.name == "privacy_spent.json":
+            raise OSError("no space left on device")
+        whole(path, value)
+
+    monkeypatch.setattr(module, "write_json", full)
+    with pytest.raises(OSError, match="no space"):
+        module.main(["r"])
+    assert len(population.read("people")) == 1
+    assert not (tmp_path / "data/r/model").exists()
+    monkeypatch.setattr(module, "write_json", whole)
+    module.main(["r"])
+    assert len(population.read("people")) == 1
+
+
+def test_a_seeded_run_and_the_twin_are_not_charged(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "read_prepared", lambda recipe: _prepared())
+    (tmp_path / "data/r/prepared/arrays").mkdir(parents=True)
+    _write_plan(_plan(seed=3))
+    write_section("r", "twin", _plan(private=False))
+    module.main(["r"])
+    module.main(["r", "--twin"])
+    assert population.read("people") == ()
+    spent = json.loads((tmp_path / "data/r/model/privacy_spent.json").read_text())
+    assert spent["epsilon_together"] is None
