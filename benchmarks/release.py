@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from rnn.privacy.accounting import single_noise_for
 from rnn.privacy.histogram import Histogram
+from rnn.privacy.ledger import single_noise_for
 from rnn.privacy.noise import Keystream
 from tasks.evidence.group_thresholds import group_thresholds
 from tasks.evidence.release import mechanism_for, noised, reasons

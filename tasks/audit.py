@@ -178,7 +178,12 @@ def published_audit(
     promised = artifacts.read_section(recipe, "release", ReleasePlan)
     root = history.ROOT / recipe
     if promised.mode == "noised":
-        return noised_audit(data, sensitive, people, plan, promised, cuts["model"], root / "noised")
+        path = artifacts.folder(recipe, "predictions", "published", "metrics.json")
+        draw = artifacts.read_json(path).get("threshold_draw")
+        threshold = cuts["model"]
+        return noised_audit(
+            data, sensitive, people, plan, promised, threshold, root / "noised", draw
+        )
     names = wanted.target.names or tuple(map(str, wanted.target.classes))
     contents = contents_of(data, history.names_of(people), wanted)
     return suppressed_audit(

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from rnn.config import PrivacySpent
-from rnn.privacy.ledger import Event, epsilon_of
+from rnn.privacy.ledger import Event, Ledger
 from tasks.artifacts import DATA, folder, read_json, replacing_file
 from tasks.checkpoint import Checkpoint
 from tasks.params import UserError, as_json, validate
@@ -111,11 +111,7 @@ def spent(entries: Sequence[Entry], delta: float, extra: Sequence[Event] = ()) -
         extra: events that are not written yet.
     """
     events = [entry.event for entry in entries] + list(extra)
-    groups = dict.fromkeys(event.people for event in events)
-    return max(
-        (epsilon_of(_merged([e for e in events if e.people == g]), delta) for g in groups),
-        default=0.0,
-    )
+    return Ledger(tuple(_merged(events))).epsilon(delta)
 
 
 def _merged(events: list[Event]) -> list[Event]:

@@ -17,6 +17,7 @@ from tasks.evidence.metrics import Array, Figures, Predictions, compare, measure
 from tasks.evidence.scoring import losses_of, losses_of_scores, model_logits, scores_of
 from tasks.evidence.threshold import (
     THRESHOLD,
+    draw_name,
     exact_threshold,
     kept,
     keystream,
@@ -211,6 +212,8 @@ def main(argv: list[str]) -> None:
     truth = in_units(targets, wanted.target) if task == "regression" else targets.astype(np.int64)
     made = predict_all(recipe, prepared, rows)
     published, internal = figures_of(task, truth, made, plan, wanted)
+    release = artifacts.read_section(recipe, "release", ReleasePlan)
+    published["threshold_draw"] = draw_name(release)
     root = artifacts.folder(recipe, "predictions")
     with artifacts.replacing(root / "published") as draft:
         artifacts.write_json(draft / "metrics.json", published)

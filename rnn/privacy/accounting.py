@@ -1,4 +1,4 @@
-"""Epsilon of Gaussian releases, Poisson-sampled or single, and the noise that a target needs."""
+"""Epsilon of Poisson-sampled Gaussian steps, and the noise that a target needs."""
 
 import math
 import warnings
@@ -69,51 +69,6 @@ def noise_for(*, target_epsilon: float, sample_rate: float, steps: int, delta: f
         )
 
     return smallest_noise(epsilon, target_epsilon)
-
-
-def single_epsilon(*, noise_multiplier: float, delta: float, pure_epsilon: float = 0.0) -> float:
-    """Return the upper bound on epsilon of one Gaussian release, and of a pure one before it.
-
-    Args:
-        noise_multiplier: standard deviation of the noise over the sensitivity.
-        delta: at which epsilon is read.
-        pure_epsilon: of a (pure_epsilon, 0) release of the same people, on which the Gaussian
-            one may depend; 0 for none.
-
-    Source: Doroshenko, Ghazi, Kamath, Kumar, Manurangsi (2022), "Connect the dots: tighter
-    discrete approximations of privacy loss distributions".
-    """
-    from dp_accounting.pld import common
-    from dp_accounting.pld import privacy_loss_distribution as losses
-
-    spent = losses.from_gaussian_mechanism(noise_multiplier)
-    if pure_epsilon:
-        pure = common.DifferentialPrivacyParameters(pure_epsilon, 0.0)
-        spent = spent.compose(losses.from_privacy_parameters(pure))
-    return float(spent.get_epsilon_for_delta(delta))
-
-
-def single_noise_for(*, target_epsilon: float, delta: float, pure_epsilon: float = 0.0) -> float:
-    """Return the smallest noise multiplier found for one Gaussian release.
-
-    Args:
-        target_epsilon: not to be passed, the pure release included.
-        delta: at which epsilon is read.
-        pure_epsilon: of a pure release of the same people; below target_epsilon.
-
-    Raises:
-        ValueError: pure_epsilon leaves nothing, or no noise multiplier reaches the target.
-    """
-    if pure_epsilon >= target_epsilon:
-        raise ValueError(
-            f"target_epsilon = {target_epsilon:g} must be above the {pure_epsilon:g} already spent"
-        )
-    return smallest_noise(
-        lambda noise: single_epsilon(
-            noise_multiplier=noise, delta=delta, pure_epsilon=pure_epsilon
-        ),
-        target_epsilon,
-    )
 
 
 def smallest_noise(epsilon: Callable[[float], float], target_epsilon: float) -> float:

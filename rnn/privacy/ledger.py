@@ -207,6 +207,47 @@ def training_noise(
     return smallest_noise(epsilon, target_epsilon)
 
 
+def _single(noise_multiplier: float, pure_epsilon: float) -> list[Event]:
+    """One Gaussian release, and a pure one before it where there is one."""
+    gaussian = Event(
+        released="", people="", mechanism="gaussian", noise_multiplier=noise_multiplier
+    )
+    pure = Event(released="", people="", mechanism="stated", epsilon=pure_epsilon)
+    return [gaussian, pure] if pure_epsilon else [gaussian]
+
+
+def single_epsilon(*, noise_multiplier: float, delta: float, pure_epsilon: float = 0.0) -> float:
+    """Return the upper bound on epsilon of one Gaussian release, and of a pure one before it.
+
+    Args:
+        noise_multiplier: standard deviation of the noise over the sensitivity.
+        delta: at which epsilon is read.
+        pure_epsilon: of a (pure_epsilon, 0) release of the same people, on which the Gaussian
+            one may depend; 0 for none.
+    """
+    return epsilon_of(_single(noise_multiplier, pure_epsilon), delta)
+
+
+def single_noise_for(*, target_epsilon: float, delta: float, pure_epsilon: float = 0.0) -> float:
+    """Return the smallest noise multiplier found for one Gaussian release.
+
+    Args:
+        target_epsilon: not to be passed, the pure release included.
+        delta: at which epsilon is read.
+        pure_epsilon: of a pure release of the same people; below target_epsilon.
+
+    Raises:
+        ValueError: pure_epsilon leaves nothing, or no noise multiplier reaches the target.
+    """
+    if pure_epsilon >= target_epsilon:
+        raise ValueError(
+            f"target_epsilon = {target_epsilon:g} must be above the {pure_epsilon:g} already spent"
+        )
+    return smallest_noise(
+        lambda noise: epsilon_of(_single(noise, pure_epsilon), delta), target_epsilon
+    )
+
+
 @dataclass(frozen=True)
 class Ledger:
     """All events of one population, in the order in which they were written.

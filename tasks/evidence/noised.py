@@ -19,19 +19,22 @@ from tasks.params import as_json
 from tasks.recipe import ReleasePlan
 
 
-def released(table: ScoreTable, plan: ReleasePlan, root: Path) -> tuple[ScoreTable, dict[str, Any]]:
+def released(
+    table: ScoreTable, plan: ReleasePlan, root: Path, draw: str | None = None
+) -> tuple[ScoreTable, dict[str, Any]]:
     """Return the noised table of an exact one, and the account of what it cost.
 
     Args:
         table: exact, of the rows that count.
         plan: epsilon and noise.
         root: folder where a recipe's releases are remembered.
+        draw: name of the private choice of the threshold; None where it is public.
 
     Returns:
         The table, and its account with `releases` (how many differing ones the recipe has
         made up to this one) and `epsilon_together` (what all of them add up to).
     """
-    digest = _digest(table, plan)
+    digest = _digest(table, plan, draw)
     before = 0.0
     made = sorted(path for path in root.glob("[0-9]*") if path.is_dir())
     for number, folder in enumerate(made, 1):
@@ -50,10 +53,10 @@ def released(table: ScoreTable, plan: ReleasePlan, root: Path) -> tuple[ScoreTab
     return noised, {**account, **told}
 
 
-def _digest(table: ScoreTable, plan: ReleasePlan) -> str:
+def _digest(table: ScoreTable, plan: ReleasePlan, draw: str | None) -> str:
     """Name of the inputs of a release."""
     found = hashlib.sha256()
-    words = (table.features, table.labels, table.decided, as_json(plan))
+    words = (table.features, table.labels, table.decided, as_json(plan), draw)
     found.update(repr(words).encode())
     for array in (table.counts, table.edges):
         found.update(np.ascontiguousarray(array).tobytes())

@@ -34,6 +34,7 @@ def noised_audit(
     wanted: ReleasePlan,
     threshold: float,
     root: Path,
+    draw: str | None = None,
 ) -> Table:
     """Return the audit of one noised table, for publication.
 
@@ -45,6 +46,7 @@ def noised_audit(
         wanted: epsilon, public groups and score bins.
         threshold: of the favourable score.
         root: where the recipe's releases are remembered.
+        draw: name of the private choice of the threshold; None where it is public.
     """
     counted = kept(people, wanted)
     # Without features everyone is one group, which is no table of the report's.
@@ -53,7 +55,7 @@ def noised_audit(
     assert data.score is not None
     part = Audited("binary", data.y[counted], data.d[counted], data.score[counted])
     edges = coarse_edges(threshold, wanted.score_bins)
-    noisy, account = released(table_of(part, some, threshold, edges), wanted, root)
+    noisy, account = released(table_of(part, some, threshold, edges), wanted, root, draw)
     parents = {
         name: tuple(crossing) for name, crossing in _crossings(noisy.features, wanted).items()
     }

@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn.privacy.accounting import single_epsilon, single_noise_for
 from rnn.privacy.histogram import Histogram
+from rnn.privacy.ledger import single_epsilon, single_noise_for
 from rnn.privacy.noise import Keystream
 from tasks.evidence.intersections import CROSS
 from tasks.evidence.score_table import ScoreTable, collapse

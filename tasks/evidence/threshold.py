@@ -3,6 +3,7 @@
 n held-out people. The event is predicted where its probability is at least the threshold.
 """
 
+import secrets
 from fractions import Fraction
 from hashlib import blake2b
 
@@ -31,6 +32,17 @@ def keystream(plan: ReleasePlan, number: int) -> Keystream:
     if plan.insecure_seed is None:
         return Keystream.from_system()
     return Keystream.from_seed(plan.insecure_seed).child(number)
+
+
+def draw_name(plan: ReleasePlan) -> str | None:
+    """Return a name of one private choice of the threshold; None where it is not chosen privately.
+
+    A second choice costs again, also where it falls on the same threshold: by its name the audit
+    tells it from the first.
+    """
+    if plan.mode != "noised" or not plan.threshold_epsilon:
+        return None
+    return secrets.token_hex(8) if plan.insecure_seed is None else "seeded"
 
 
 def kept(person_ids: pl.Series, plan: ReleasePlan) -> NDArray[np.bool_]:

@@ -87,6 +87,19 @@ def test_the_same_histogram_is_released_once_without_a_seed(tree: Path) -> None:
     assert source["epsilon_together"] > 1.9 * source["epsilon"]
 
 
+def test_a_second_private_choice_of_the_same_threshold_is_charged_too(tree: Path) -> None:
+    path = artifacts.folder(RECIPE, "predictions", "published", "metrics.json")
+    metrics = artifacts.read_json(path)
+    charged = []
+    for draw in ("one", "one", "another"):
+        artifacts.write_json(path, {**metrics, "threshold_draw": draw})
+        stage.main([RECIPE])
+        source = artifacts.read_json(tree / "published" / "audit.json")["source"]
+        charged.append((source["releases"], source["epsilon_together"] / source["epsilon"]))
+    assert [releases for releases, _ in charged] == [1, 1, 2]
+    assert [times for _, times in charged] == pytest.approx([1, 1, 2])
+
+
 def test_suppressed_mode_publishes_exact_figures(tree: Path) -> None:
     artifacts.write_section(RECIPE, "release", replace(RELEASE, mode="suppressed"))
     stage.main([RECIPE])

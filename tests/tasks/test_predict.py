@@ -112,7 +112,7 @@ def test_binary_stage() -> None:
 def test_published_metrics_hold_nothing_of_twin_or_baseline() -> None:
     _, published, _ = _run("binary")
     assert set(published) == {
-        "task", "n", "confidence", "model", "decision", "calibration"
+        "task", "n", "confidence", "model", "decision", "calibration", "threshold_draw"
     }  # fmt: skip
     assert "twin" not in json.dumps(published)
 

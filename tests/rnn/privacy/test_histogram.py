@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from rnn.privacy.accounting import single_epsilon, single_noise_for
 from rnn.privacy.histogram import Histogram
+from rnn.privacy.ledger import single_epsilon, single_noise_for
 from rnn.privacy.noise import Keystream
 
 CELLS = 100_000

@@ -8,8 +8,8 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rnn.privacy.accounting import single_epsilon
 from rnn.privacy.histogram import Histogram
+from rnn.privacy.ledger import single_epsilon
 from rnn.privacy.noise import Keystream
 from tasks.evidence import release
 from tasks.evidence.release import (

@@ -10,6 +10,7 @@ import pytest
 from rnn.privacy.noise import Keystream
 from tasks.evidence.threshold import (
     distances,
+    draw_name,
     exact_threshold,
     grid,
     kept,
@@ -116,3 +117,10 @@ def test_streams_differ_by_release_and_repeat_only_when_seeded() -> None:
     assert numbers(1, None) != numbers(1, None)
     assert keystream(replace(RELEASE, insecure_seed=None), 1).source == "operating system"
     assert keystream(RELEASE, 1).source == "insecure seed"
+
+
+def test_each_private_choice_has_a_name_and_a_public_threshold_has_none() -> None:
+    drawn = replace(RELEASE, mode="noised", insecure_seed=None, threshold_epsilon=0.3)
+    assert draw_name(drawn) != draw_name(drawn)
+    assert draw_name(replace(drawn, insecure_seed=1)) == "seeded"
+    assert draw_name(replace(drawn, threshold_epsilon=0.0)) is None
