@@ -23,10 +23,10 @@ from tqdm import tqdm
 from rnn.fit import Fit
 from tasks import fetch, prepare, stats
 from tasks.artifacts import Prepared, folder, read_prepared, write_section
+from tasks.budget import private_plan, twin_plan
 from tasks.evidence.baseline import fit_baseline
 from tasks.evidence.scoring import model_logits, scores_of
 from tasks.params import load_recipe
-from tasks.plan import private_plan, twin_plan
 from tasks.recipe import Recipe, SourcePlan, TrainPlan
 from tasks.train import make_fit
 

@@ -10,6 +10,7 @@ Positive = Annotated[float, Gt(0)]
 Count = Annotated[int, Ge(1)]
 
 FORBID_EXTRA = {"extra": "forbid"}
+FEWEST_CANARIES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -142,6 +143,8 @@ class PrivacyConfig:
         layer_max_grad_norms: per_layer: layer -> bound; max_grad_norm in equal shares if empty.
         adaptive: adaptive: how the bound moves.
         insecure_seed: repeatable noise for tests and benchmarks; such a model is never registered.
+        null_canaries: parameters beside the model, which none of its outputs depends on, that
+            measure noise, clipping, sampling and steps of the run; 0 for none.
     """
 
     __pydantic_config__ = FORBID_EXTRA
@@ -157,9 +160,15 @@ class PrivacyConfig:
     layer_max_grad_norms: dict[str, Positive] = field(default_factory=dict)
     adaptive: AdaptiveConfig = field(default_factory=AdaptiveConfig)
     insecure_seed: Annotated[int, Ge(0)] | None = None
+    null_canaries: Annotated[int, Ge(0), Le(1_000_000)] = 1000
 
     def __post_init__(self) -> None:
         """Refuse a promise that means nothing."""
+        if 0 < self.null_canaries < FEWEST_CANARIES:
+            raise ValueError(
+                f"null_canaries = {self.null_canaries} must be 0 or at least {FEWEST_CANARIES}: "
+                "fewer measure nothing"
+            )
         if (self.target_epsilon is None) == (self.noise_multiplier is None):
             raise ValueError("state exactly one of target_epsilon and noise_multiplier")
         if self.layer_max_grad_norms and self.clipping != "per_layer":
@@ -200,6 +209,7 @@ class PrivacySpent:
         clipping: flat, per_layer or adaptive; noise_multiplier then covers the adaptive count too.
         mitigation: what was done for groups; noise_multiplier covers what it counted.
         counts_epsilon: the part of epsilon that counts beside the gradients cost.
+        training_epsilon: of the steps alone; None where nobody worked it out.
         trainings: private trainings of the same population so far, this one included.
         epsilon_together: of all of them, at delta; None where nobody kept count.
     """
@@ -220,5 +230,6 @@ class PrivacySpent:
     clipping: str = "flat"
     mitigation: str = "none"
     counts_epsilon: float = 0.0
+    training_epsilon: float | None = None
     trainings: int = 1
     epsilon_together: float | None = None

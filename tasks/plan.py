@@ -1,24 +1,17 @@
 """Check a whole recipe before anything is spent, and write one JSON a section."""
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from rnn.fairness.config import (
-    BoundedGroupLoss,
-    GradientReversal,
-    NoMitigation,
-    Reweight,
-    feature_of,
-)
-from rnn.privacy.accounting import ACCOUNTANT, accountant_version, epsilon_spent, noise_for
-from rnn.privacy.effective import gradient_noise, releases_of
+from rnn.fairness.config import Reweight, feature_of
+from rnn.privacy.ledger import ACCOUNTANT, accountant_version
 from tasks.artifacts import folder, read_json, replacing, write_json
+from tasks.budget import private_plan, twin_plan
 from tasks.evidence.profiles import read_profiles
 from tasks.evidence.swap_terms import read_swaps
-from tasks.params import UserError, as_json, command, load_recipe, validate
-from tasks.population import population_of
+from tasks.params import UserError, as_json, command, load_recipe
+from tasks.population import population_of, split_of
 from tasks.recipe import (
     OverridePlan,
     PopulationPlan,
@@ -30,102 +23,10 @@ from tasks.recipe import (
     TargetPlan,
     TrainPlan,
 )
+from tasks.settings.preparation import preparation_plan
 from tasks.table.labels import UNKNOWN, known_labels
 from tasks.table.sources import resolve
 from tasks.table.split import cutoff
-
-
-def _known(recipe: Recipe, before: dict[str, Any] | None) -> TrainPlan | None:
-    """The plan of before, if what its noise was solved from is the same."""
-    if before is None or before["summary"].get("accountant_version") != accountant_version():
-        return None
-    try:
-        old = validate(TrainPlan, before["train"], "plan/train.json")
-    except UserError:
-        return None
-    new = recipe.train
-    same = (old.train.steps, old.train.expected_batch_size, old.privacy)
-    if same != (new.steps, new.expected_batch_size, recipe.privacy):
-        return None
-    return replace(old, model=recipe.model, train=new, mitigation=recipe.mitigation)
-
-
-def private_plan(recipe: Recipe, before: dict[str, Any] | None = None) -> TrainPlan:
-    """Return the private run with its noise solved for.
-
-    Args:
-        recipe: with a target_epsilon or a noise_multiplier.
-        before: sections of an earlier plan, whose noise is taken over where it still holds.
-
-    Raises:
-        UserError: the target cannot be reached, or the noise promises nothing.
-    """
-    plan = _known(recipe, before) or _solved(recipe)
-    releases = releases_of(
-        recipe.privacy.clipping,
-        recipe.privacy.adaptive,
-        plan.mitigation,
-        noise_multiplier=plan.noise_multiplier,
-        expected_batch_size=plan.train.expected_batch_size,
-    )
-    try:
-        gradient_noise(plan.noise_multiplier, *releases)
-    except ValueError as error:
-        raise UserError(str(error)) from None
-    return plan
-
-
-def _solved(recipe: Recipe) -> TrainPlan:
-    """The private run, its noise found."""
-    privacy, train = recipe.privacy, recipe.train
-    sample_rate = train.expected_batch_size / privacy.population
-    noise = privacy.noise_multiplier
-    if noise is None:
-        try:
-            noise = noise_for(
-                target_epsilon=privacy.target_epsilon or 0.0,
-                sample_rate=sample_rate,
-                steps=train.steps,
-                delta=privacy.delta,
-            )
-        except ValueError as error:
-            raise UserError(f"privacy.target_epsilon: {error}") from None
-    epsilon = epsilon_spent(
-        noise_multiplier=noise, sample_rate=sample_rate, steps=train.steps, delta=privacy.delta
-    )
-    if math.isinf(epsilon):
-        raise UserError(
-            f"privacy.noise_multiplier = {noise:g} over train.steps = {train.steps} promises "
-            "nothing: its epsilon is beyond 70; allowed is more noise or fewer steps"
-        )
-    return TrainPlan(
-        model=recipe.model,
-        train=train,
-        privacy=privacy,
-        mitigation=recipe.mitigation,
-        sample_rate=sample_rate,
-        noise_multiplier=noise,
-        epsilon=epsilon,
-    )
-
-
-def twin_plan(recipe: Recipe) -> TrainPlan:
-    """Return the same run without privacy, changed where the recipe's twin block says so."""
-    changes = {k: v for k, v in as_json(recipe.twin).items() if v is not None}
-    train = replace(recipe.train, **changes)
-    if train.expected_batch_size >= recipe.privacy.population:
-        raise UserError(
-            f"twin.expected_batch_size = {train.expected_batch_size} must be below "
-            f"privacy.population = {recipe.privacy.population}"
-        )
-    # What is done to losses is done to the twin's; bounds it has none.
-    of_losses = isinstance(recipe.mitigation, Reweight | BoundedGroupLoss | GradientReversal)
-    return TrainPlan(
-        model=recipe.model,
-        train=train,
-        mitigation=recipe.mitigation if of_losses else NoMitigation(),
-        sample_rate=train.expected_batch_size / recipe.privacy.population,
-    )
 
 
 def training_groups(recipe: Recipe) -> str | None:
@@ -177,6 +78,7 @@ def release_plan(recipe: Recipe, private: TrainPlan) -> ReleasePlan:
         threshold_epsilon=release.threshold_share * epsilon if chosen else 0.0,
         unit=privacy.unit,
         max_rows=release.max_rows if privacy.unit == "person" else 1,
+        decision_share=release.decision_share,
         score_bins=release.score_bins,
         groups={n: tuple(dict.fromkeys([*found, UNKNOWN])) for n, found in labels.items() if found},
         undeclared=undeclared,
@@ -196,7 +98,7 @@ def sections(name: str, recipe: Recipe, before: dict[str, Any] | None = None) ->
     data = recipe.data
     if data.split.as_of is not None:
         cutoff(data.split)
-    private = private_plan(recipe, before)
+    private, files = private_plan(recipe, before), resolve(data.source)
     release = release_plan(recipe, private)
     register = RegisterPlan(
         model_name=recipe.register.model_name or name,
@@ -205,8 +107,9 @@ def sections(name: str, recipe: Recipe, before: dict[str, Any] | None = None) ->
         insecure=release.insecure_seed is not None,
     )
     configs = {
-        "source": SourcePlan(source=data.source, files=resolve(data.source)),
+        "source": SourcePlan(source=data.source, files=files),
         "data": replace(data, decision=None, training_groups=training_groups(recipe)),
+        "preparation": preparation_plan(data, recipe.privacy),
         "target": TargetPlan(target=data.target, decision=data.decision),
         "train": private,
         "twin": twin_plan(recipe),
@@ -223,7 +126,9 @@ def sections(name: str, recipe: Recipe, before: dict[str, Any] | None = None) ->
         "attack": recipe.attack,
         "gate": recipe.gate,
         "population": PopulationPlan(
-            population=population_of(data), max_epsilon=recipe.ledger.max_epsilon
+            population=population_of(data),
+            split=split_of(data, files),
+            max_epsilon=recipe.ledger.max_epsilon,
         ),
         "override": OverridePlan(override=recipe.override),
         "report": recipe.report,

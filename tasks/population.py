@@ -12,22 +12,27 @@ import math
 import re
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from itertools import chain, product
 from pathlib import Path
 from typing import Any
 
 from rnn.config import PrivacySpent
-from rnn.privacy.ledger import Event, Ledger
+from rnn.privacy.ledger import Event, epsilon_of
+from tasks.account import gradients
 from tasks.artifacts import DATA, folder, read_json, replacing_file
 from tasks.checkpoint import Checkpoint
 from tasks.params import UserError, as_json, validate
-from tasks.recipe import DataConfig, PopulationPlan, TrainPlan
+from tasks.recipe import DataConfig, PopulationPlan, SourceFile, TrainPlan
 
 # A dot in the name: no recipe can be called so.
 FOLDER = "population.ledger"
+TRAINING, HELD_OUT = "training", "held-out"
+# So many ways through the splits at most are composed apart.
+WAYS = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,12 +44,14 @@ class Entry:
         recipe: under whose name.
         date: of the release, UTC.
         event: what was released.
+        split: which division into training and held-out people the event speaks of.
     """
 
     run: str
     recipe: str
     date: str
     event: Event
+    split: str = ""
 
 
 def population_of(data: DataConfig) -> str:
@@ -57,6 +64,23 @@ def population_of(data: DataConfig) -> str:
     last = str(source.get("member") or source.get("path") or source.get("url"))
     words = re.sub(r"[^a-z0-9]+", "-", Path(last).stem.lower()).strip("-") or "data"
     return f"{words[:40]}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def split_of(data: DataConfig, files: Sequence[SourceFile] = ()) -> str:
+    """Return the name of how a recipe divides the population into training and held-out people.
+
+    A keyed hash of the id sends the same person the same way in every version of the data. A date
+    or a column of the data may send a person elsewhere in the next version, so that the files
+    are part of the name there.
+
+    Args:
+        data: of the recipe.
+        files: of its source.
+    """
+    words: list[Any] = [as_json(data.split)]
+    if data.split.column is not None or data.split.as_of is not None:
+        words += [getattr(data.source, "sha256", None), *(file.sha256 for file in files)]
+    return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def path_of(population: str) -> Path:
@@ -102,27 +126,43 @@ def _lines(path: Path) -> list[tuple[Entry, str]]:
     return found
 
 
-def spent(entries: Sequence[Entry], delta: float, extra: Sequence[Event] = ()) -> float:
-    """Return one person's epsilon over all that was released, the largest over disjoint people.
+def spent(
+    entries: Sequence[Entry], delta: float, extra: Sequence[Event] = (), split: str = ""
+) -> float:
+    """Return one person's epsilon over all that was released, whoever it is.
+
+    Within one split a person is trained on or held out, never both. Another split may have put
+    the same person elsewhere, so that what splits cost adds up, along the dearest way through
+    them. Where there are too many ways, everything adds up: never too low.
 
     Args:
         entries: of one population.
         delta: at which epsilon is read.
         extra: events that are not written yet.
+        split: of the extra events.
     """
-    events = [entry.event for entry in entries] + list(extra)
-    return Ledger(tuple(_merged(events))).epsilon(delta)
+    parts: dict[str, dict[str, list[Event]]] = {}
+    written = [(entry.split, entry.event) for entry in entries]
+    for name, event in written + [(split, event) for event in extra]:
+        parts.setdefault(name, {}).setdefault(event.people, []).append(event)
+    choices = [list(of.values()) for of in parts.values()]
+    if math.prod(map(len, choices)) > WAYS:
+        choices = [[[event for part in of for event in part]] for of in choices]
+    return max(epsilon_of(_merged(chain(*way)), delta) for way in product(*choices))
 
 
-def _merged(events: list[Event]) -> list[Event]:
+def _merged(events: Iterable[Event]) -> list[Event]:
     """Events of one kind as one with a larger count: ten retries cost one sum."""
     counts: Counter[Event] = Counter()
     for event in events:
-        counts[replace(event, released="", adjacency="", unit="", count=1)] += event.count
+        bare = replace(event, released="", people="", adjacency="", unit="", count=1)
+        counts[bare] += event.count
     return [replace(event, count=count) for event, count in counts.items()]
 
 
-def check(population: str, events: Sequence[Event], delta: float, cap: float | None) -> float:
+def check(
+    population: str, events: Sequence[Event], delta: float, cap: float | None, split: str = ""
+) -> float:
     """Return the population's epsilon if these events were released too.
 
     Args:
@@ -130,12 +170,13 @@ def check(population: str, events: Sequence[Event], delta: float, cap: float | N
         events: about to be released.
         delta: at which epsilon is read.
         cap: not to be passed; None for no cap.
+        split: of which people the events speak.
 
     Raises:
         UserError: it would pass the cap; nothing was drawn or written.
     """
     entries = read(population)
-    after = spent(entries, delta, events)
+    after = spent(entries, delta, events, split)
     if cap is not None and not after <= cap:
         so_far = spent(entries, delta)
         words = "infinite" if math.isinf(after) else f"{after:.3f}"
@@ -155,6 +196,7 @@ def charge(
     events: Sequence[Event],
     delta: float,
     cap: float | None = None,
+    split: str = "",
 ) -> float:
     """Write events before what they describe is released; return the population's epsilon.
 
@@ -169,12 +211,12 @@ def charge(
         entries = tuple(entry for entry, _ in lines)
         if any(entry.run == run for entry in entries):
             return spent(entries, delta)
-        after = check(population, events, delta, cap)
+        after = check(population, events, delta, cap, split)
         link = lines[-1][1] if lines else ""
         text = path.read_text(encoding="utf-8") if path.exists() else ""
         date = datetime.now(UTC).date().isoformat()
         for event in events:
-            body = asdict(Entry(run=run, recipe=recipe, date=date, event=event))
+            body = asdict(Entry(run=run, recipe=recipe, date=date, event=event, split=split))
             link = _link(link, body)
             line = json.dumps({**body, "link": link}, sort_keys=True, ensure_ascii=False)
             text += line + "\n"
@@ -199,14 +241,14 @@ class RunLedger:
     Attributes:
         recipe: under whose name.
         plan: of the population and its cap; None where nothing private is released.
-        event: all planned steps.
+        events: all planned steps, and what train releases after them.
         delta: at which epsilon is read.
         run: the same for a run that is taken up.
     """
 
     recipe: str
     plan: PopulationPlan | None
-    event: Event | None
+    events: tuple[Event, ...]
     delta: float
     run: str
 
@@ -215,20 +257,14 @@ class RunLedger:
         """Return the ledger of a run; of the twin and of a seeded run it is empty."""
         privacy = plan.privacy
         if privacy is None or privacy.insecure_seed is not None:
-            return cls(recipe, None, None, 0.0, "")
+            return cls(recipe, None, (), 0.0, "")
         path = folder(recipe, "plan", "population.json")
-        event = Event(
-            released="noised sums of clipped gradients, every step",
-            people="training",
-            mechanism="sampled_gaussian",
-            noise_multiplier=plan.noise_multiplier,
-            sample_rate=plan.sample_rate,
-            count=plan.train.steps,
-            unit=privacy.unit,
-        )
+        # A search was charged, its winner's steps with it.
+        own = () if plan.winner else (gradients(plan, plan.train.steps),)
+        events = (*own, *plan.after)
         run = str(checkpoint.at_start("run", secrets.token_hex(8)))
         known = validate(PopulationPlan, read_json(path), str(path))
-        return cls(recipe, known, event, privacy.delta, run)
+        return cls(recipe, known, events, privacy.delta, run)
 
     def check(self) -> None:
         """Refuse to begin what would pass the cap.
@@ -236,22 +272,22 @@ class RunLedger:
         Raises:
             UserError: the population cannot pay for this run.
         """
-        if self.plan is None or self.event is None:
+        if self.plan is None:
             return
         entries = read(self.plan.population)
         if not any(entry.run == self.run for entry in entries):
-            check(self.plan.population, [self.event], self.delta, self.plan.max_epsilon)
+            plan = self.plan
+            check(plan.population, self.events, self.delta, plan.max_epsilon, plan.split)
 
     def charge(self, account: PrivacySpent) -> PrivacySpent:
         """Write the run down; return its account with what all trainings cost together."""
-        if self.plan is None or self.event is None:
+        if self.plan is None:
             return account
-        name = self.plan.population
-        together = charge(
-            name, self.run, self.recipe, [self.event], self.delta, self.plan.max_epsilon
-        )
+        name, cap, split = self.plan.population, self.plan.max_epsilon, self.plan.split
+        together = charge(name, self.run, self.recipe, self.events, self.delta, cap, split)
+        trained = {entry.run for entry in read(name) if entry.event.people == TRAINING}
         return replace(
             account,
-            trainings=len(read(name)),
+            trainings=len(trained),
             epsilon_together=max(together, account.epsilon),
         )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Lt, MinLen
+from annotated_types import Ge, Gt, Lt, MinLen
 
 from rnn.config import (
     FORBID_EXTRA,
@@ -15,6 +15,7 @@ from rnn.config import (
     TrainConfig,
 )
 from rnn.fairness.config import NoMitigation
+from rnn.privacy.event import Event
 from tasks.settings.data import (
     AsOf,
     ColumnFeature,
@@ -54,6 +55,7 @@ from tasks.settings.mitigation import (
     Trained,
     check,
 )
+from tasks.settings.sweep import Sweep, check_sweep
 
 __all__ = [
     "AdaptiveClipping",
@@ -169,6 +171,7 @@ class Recipe:
     predict: PredictConfig = field(default_factory=PredictConfig)
     audit: AuditConfig = field(default_factory=AuditConfig)
     compare: CompareConfig = field(default_factory=CompareConfig)
+    sweep: Sweep | None = None
     explain: ExplainConfig = field(default_factory=ExplainConfig)
     attack: AttackConfig = field(default_factory=AttackConfig)
     gate: GateConfig
@@ -198,6 +201,7 @@ class Recipe:
                 f"data.target.classes = {list(target.classes)}"
             )
         check(self.mitigation, self.compare, self.data, self.privacy.clipping)
+        check_sweep(self.sweep, self.data, self.model, self.train, self.privacy)
         known = {s.name for s in self.data.sensitive}
         for name in self.audit.references:
             if name not in known:
@@ -258,7 +262,10 @@ class TargetPlan:
 class TrainPlan:
     """plan/train.json and plan/twin.json; the twin has no privacy.
 
-    `sample_rate`, `noise_multiplier` and `epsilon` are what the plan solved for.
+    `sample_rate`, `noise_multiplier` and `epsilon` are what the plan solved for. `prepared` is
+    what prepare releases about training people, `after` what train does after its last step:
+    epsilon covers both. `winner` names a run of a search that is taken over; `selected` is then
+    what the search released, in place of the steps.
     """
 
     __pydantic_config__ = FORBID_EXTRA
@@ -270,6 +277,15 @@ class TrainPlan:
     sample_rate: Probability
     noise_multiplier: float = 0.0
     epsilon: float | None = None
+    prepared: tuple[Event, ...] = ()
+    after: tuple[Event, ...] = ()
+    selected: tuple[Event, ...] = ()
+    winner: str | None = None
+
+    @property
+    def beside(self) -> tuple[Event, ...]:
+        """All that is released about training people beside the steps."""
+        return (*self.prepared, *self.after)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -289,6 +305,7 @@ class ReleasePlan:
     threshold_epsilon: Annotated[float, Ge(0)]
     unit: Literal["record", "person"]
     max_rows: Count
+    decision_share: Annotated[float, Gt(0), Lt(1)] = 0.6
     score_bins: Count
     groups: dict[str, tuple[str, ...]]
     undeclared: tuple[str, ...] = ()
@@ -298,7 +315,7 @@ class ReleasePlan:
 
 @dataclass(frozen=True, kw_only=True)
 class PopulationPlan:
-    """plan/population.json, for train: whose ledger, and its cap.
+    """plan/population.json, for whoever releases: whose ledger, which split of them, and its cap.
 
     Another cap must not train again, so that no stage depends on it in dvc.yaml.
     """
@@ -306,6 +323,7 @@ class PopulationPlan:
     __pydantic_config__ = FORBID_EXTRA
 
     population: Name
+    split: str = ""
     max_epsilon: Positive | None = None
 
 

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from tqdm import tqdm
 
-from rnn.config import PrivacyConfig, PrivacySpent
 from rnn.fairness.config import feature_of
-from rnn.fit import Fit, Mechanism, StepReport
+from rnn.fit import Fit, StepReport
 from rnn.model import build
-from rnn.privacy.accounting import ACCOUNTANT, accountant_version, epsilon_spent
+from rnn.privacy.ledger import epsilon_of
 from rnn.privacy.noise import Keystream
+from tasks.account import gradients, ledger_of, mechanism_of, spent
 from tasks.artifacts import (
     Prepared,
     digest_folder,
@@ -30,26 +30,10 @@ from tasks.checkpoint import Checkpoint, HandedOver, checkpoint_key, sole_writer
 from tasks.params import UserError, as_json, command
 from tasks.population import RunLedger
 from tasks.recipe import TrainPlan
+from tasks.winner import take_over
 
 CURVE_POINTS = 100
 EPSILON_POINTS = 20
-
-
-def mechanism_of(plan: TrainPlan, privacy: PrivacyConfig, groups: int) -> Mechanism:
-    """Return what a private step releases.
-
-    Args:
-        plan: whose noise was solved for.
-        privacy: of the plan.
-        groups: public number of group labels.
-    """
-    return Mechanism.of(
-        privacy,
-        sample_rate=plan.sample_rate,
-        noise_multiplier=plan.noise_multiplier,
-        mitigation=plan.mitigation,
-        groups=groups,
-    )
 
 
 def make_fit(plan: TrainPlan, prepared: Prepared) -> Fit:
@@ -85,45 +69,6 @@ def make_fit(plan: TrainPlan, prepared: Prepared) -> Fit:
         raise UserError(f"privacy: {error}") from None
 
 
-def spent(plan: TrainPlan, steps: int, noise_source: str) -> PrivacySpent:
-    """Return the account of a run after `steps` released steps."""
-    privacy = plan.privacy
-    if privacy is None:
-        raise ValueError("a run without privacy has no account")
-
-    def epsilon(noise: float) -> float:
-        """Of all steps at a noise multiplier."""
-        return epsilon_spent(
-            noise_multiplier=noise,
-            sample_rate=plan.sample_rate,
-            steps=steps,
-            delta=privacy.delta,
-        )
-
-    batch = plan.train.expected_batch_size
-    gradients = mechanism_of(plan, privacy, 0).gradient_noise(batch)
-    whole = epsilon(plan.noise_multiplier)
-    counts = whole - epsilon(gradients) if gradients != plan.noise_multiplier else 0.0
-    return PrivacySpent(
-        epsilon=whole,
-        delta=privacy.delta,
-        unit=privacy.unit,
-        adjacency="zero-out: one unit's contribution is replaced by nothing, N stays",
-        sampling="Poisson, independent for each unit and step",
-        population=privacy.population,
-        sample_rate=plan.sample_rate,
-        steps=steps,
-        noise_multiplier=plan.noise_multiplier,
-        max_grad_norm=privacy.max_grad_norm,
-        accountant=ACCOUNTANT,
-        accountant_version=accountant_version(),
-        noise_source=noise_source,
-        clipping=privacy.clipping,
-        mitigation=plan.mitigation.method,
-        counts_epsilon=counts,
-    )
-
-
 class Progress:
     """A bar on a terminal, ten lines elsewhere: step, epsilon so far, time left; never a loss."""
 
@@ -141,12 +86,7 @@ class Progress:
         every = max(1, self.plan.train.steps // EPSILON_POINTS)
         if self.plan.privacy is None or (step % every and step != self.plan.train.steps):
             return None
-        return epsilon_spent(
-            noise_multiplier=self.plan.noise_multiplier,
-            sample_rate=self.plan.sample_rate,
-            steps=step,
-            delta=self.plan.privacy.delta,
-        )
+        return epsilon_of([gradients(self.plan, step)], self.plan.privacy.delta)
 
     def show(self, step: int, epsilon: float | None) -> None:
         """Advance."""
@@ -162,7 +102,7 @@ class Progress:
             )
 
 
-def _point(report: StepReport, epsilon: float | None) -> dict[str, float | int | None]:
+def point(report: StepReport, epsilon: float | None) -> dict[str, float | int | None]:
     """One point of the training curve, in JSON's numbers."""
 
     def number(value: float) -> float | None:
@@ -199,7 +139,7 @@ def train(fit: Fit, plan: TrainPlan, checkpoint: Checkpoint, label: str) -> list
         epsilon = progress.epsilon(report.step)
         progress.show(report.step, epsilon)
         if epsilon is not None or report.step % every == 0:
-            curve.append(_point(report, epsilon))
+            curve.append(point(report, epsilon))
         asked = checkpoint.handover_requested()
         if asked or time.monotonic() - last_save > plan.train.checkpoint_seconds:
             checkpoint.save(fit.tensors(), {"curve": curve})
@@ -249,6 +189,7 @@ def write_outputs(
         if ledger is not None:
             account = ledger.charge(account)
         write_json(draft / "privacy_spent.json", asdict(account))
+        write_json(draft / "ledger.json", ledger_of(plan, fit.step_count, account))
         if bars is not None:
             write_json(draft / "bars.json", bars)
     with replacing(folder(recipe, "training")) as draft:
@@ -266,6 +207,8 @@ def main(argv: list[str]) -> None:
     torch.set_flush_denormal(True)
     key = checkpoint_key(as_json(plan), digest_folder(folder(recipe, "prepared", "arrays")))
     with sole_writer(f"{recipe}-{stage}", key) as checkpoint:
+        if plan.winner is not None:
+            take_over(recipe, plan, checkpoint)
         ledger = RunLedger.of(recipe, plan, checkpoint)
         ledger.check()
         # No dependency in dvc.yaml: another bar must not train again. What counts is where the

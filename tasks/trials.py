@@ -15,17 +15,18 @@ from rnn.privacy.histogram import Histogram
 from rnn.privacy.ledger import Event, epsilon_of, training_noise
 from rnn.privacy.noise import Keystream
 from tasks import artifacts
+from tasks.account import gradients, mechanism_of
+from tasks.budget import private_plan
 from tasks.evidence.alternatives import People, Trials
 from tasks.evidence.group_thresholds import group_thresholds
 from tasks.evidence.score_table import decided_bin, fine_edges, tabulate
 from tasks.evidence.scoring import model_logits, scores_of
 from tasks.evidence.threshold import exact_threshold
 from tasks.params import UserError, as_json
-from tasks.plan import private_plan
 from tasks.recipe import AdaptiveClipping, GroupThresholds, Recipe, TrainPlan
 from tasks.settings.mitigation import Alternative
 from tasks.table.labels import UNKNOWN, known_labels
-from tasks.train import make_fit, mechanism_of
+from tasks.train import make_fit
 
 Scores = NDArray[np.float64]
 
@@ -74,8 +75,8 @@ def planned(recipe: Recipe, block: Alternative) -> tuple[TrainPlan, float]:
     privacy = changed.privacy
     if isinstance(block, GroupThresholds):
         return _beside_histogram(plan, privacy, block)
-    gradients = mechanism_of(plan, privacy, 1).gradient_noise(plan.train.expected_batch_size)
-    return plan, _epsilon(plan, privacy) - _epsilon(plan, privacy, gradients)
+    noise = mechanism_of(plan, privacy, 1).gradient_noise(plan.train.expected_batch_size)
+    return plan, _epsilon(plan, privacy) - _epsilon(plan, privacy, noise)
 
 
 def _beside_histogram(
@@ -104,15 +105,8 @@ def _epsilon(
     beside: list[Event] | None = None,
 ) -> float:
     """Epsilon of all steps, at the plan's noise or another."""
-    gradients = Event(
-        released="gradients",
-        people="training",
-        mechanism="sampled_gaussian",
-        noise_multiplier=plan.noise_multiplier if noise is None else noise,
-        sample_rate=plan.sample_rate,
-        count=plan.train.steps,
-    )
-    return epsilon_of([gradients, *(beside or [])], privacy.delta)
+    steps = gradients(plan, plan.train.steps, noise)
+    return epsilon_of([steps, *(beside or [])], privacy.delta)
 
 
 def groups_of(recipe: Recipe, feature: str, sensitive: pl.DataFrame) -> Groups:

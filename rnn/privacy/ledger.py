@@ -7,16 +7,28 @@ person is the largest of them.
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import version
-from typing import Any, Literal
+from typing import Any
 
 from rnn.privacy.accounting import smallest_noise
+from rnn.privacy.event import ADJACENCY, Event
 
-Mechanism = Literal["sampled_gaussian", "gaussian", "laplace", "stated"]
+__all__ = [
+    "ACCOUNTANT",
+    "ADJACENCY",
+    "Event",
+    "Ledger",
+    "accountant_version",
+    "deltas_of",
+    "epsilon_of",
+    "single_epsilon",
+    "single_noise_for",
+    "training_event",
+    "training_noise",
+]
 
 ACCOUNTANT = "PLD, connect the dots (Doroshenko et al. 2022)"
-ADJACENCY = "zero-out: one unit's contribution is replaced by nothing, N stays"
 # Loss distributions live on a grid this fine; twenty plans against closed forms and PRV are in
 # docs/benchmarks.md.
 _GRID = 1e-4
@@ -24,62 +36,26 @@ _GRID = 1e-4
 _LARGEST = 70.0
 
 
-@dataclass(frozen=True, kw_only=True)
-class Event:
-    """One release about some people, or `count` of the same kind.
+def training_event(
+    *, noise_multiplier: float, sample_rate: float, steps: int, unit: str = "person"
+) -> Event:
+    """Return the steps of a private training as one event.
 
-    Attributes:
-        released: what, in words that may be published.
-        people: whose data; events of the same people add up.
-        mechanism: sampled_gaussian (Poisson), gaussian, laplace, or stated, for a guarantee that
-            is known as (epsilon, delta) alone.
-        noise_multiplier: standard deviation over L2 sensitivity, or scale over L1 sensitivity.
-        sample_rate: inclusion probability, of sampled_gaussian.
-        count: how often; all of them planned, whether or not each was looked at.
-        epsilon: of stated.
-        delta: of stated.
-        unit: whose contribution is bounded: record or person.
-        adjacency: what two neighbouring data sets are.
-
-    Raises:
-        ValueError: a field is out of range for the mechanism.
+    Args:
+        noise_multiplier: standard deviation of the noise over the clip bound.
+        sample_rate: inclusion probability a step.
+        steps: released.
+        unit: whose contribution is clipped.
     """
-
-    released: str
-    people: str
-    mechanism: Mechanism
-    noise_multiplier: float | None = None
-    sample_rate: float = 1.0
-    count: int = 1
-    epsilon: float | None = None
-    delta: float = 0.0
-    unit: str = "person"
-    adjacency: str = ADJACENCY
-
-    def __post_init__(self) -> None:
-        """Refuse an event that cannot be added up."""
-        if self.mechanism == "stated":
-            if self.epsilon is None or not self.epsilon >= 0 or not 0 <= self.delta < 1:
-                raise ValueError(
-                    f"{self.released}: epsilon = {self.epsilon}, delta = {self.delta:g} must be "
-                    "at least 0, and delta below 1"
-                )
-        elif self.noise_multiplier is None or not self.noise_multiplier > 0:
-            raise ValueError(
-                f"{self.released}: noise_multiplier = {self.noise_multiplier} must be above 0"
-            )
-        if not 0 < self.sample_rate <= 1:
-            raise ValueError(
-                f"{self.released}: sample_rate = {self.sample_rate} must be above 0 and at most 1"
-            )
-        if self.sample_rate != 1 and self.mechanism != "sampled_gaussian":
-            raise ValueError(f"{self.released}: only sampled_gaussian has a sample_rate")
-        if self.count < 0:
-            raise ValueError(f"{self.released}: count = {self.count} must be at least 0")
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return JSON values."""
-        return asdict(self)
+    return Event(
+        released="noised sums of clipped gradients, every step",
+        people="training",
+        mechanism="sampled_gaussian",
+        noise_multiplier=noise_multiplier,
+        sample_rate=sample_rate,
+        count=steps,
+        unit=unit,
+    )
 
 
 def accountant_version() -> str:
@@ -191,14 +167,7 @@ def training_noise(
     rest = _composed(beside)
 
     def epsilon(noise: float) -> float:
-        event = Event(
-            released="gradients",
-            people="",
-            mechanism="sampled_gaussian",
-            noise_multiplier=noise,
-            sample_rate=sample_rate,
-            count=steps,
-        )
+        event = training_event(noise_multiplier=noise, sample_rate=sample_rate, steps=steps)
         if _hopeless(event):
             return math.inf
         total = _loss(event)

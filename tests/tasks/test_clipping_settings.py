@@ -7,10 +7,11 @@ import pytest
 import yaml
 
 from rnn.privacy.effective import centred_count, effective_noise
+from tasks.account import spent
+from tasks.budget import private_plan
 from tasks.params import UserError, load_recipe, validate
-from tasks.plan import private_plan
 from tasks.recipe import TrainPlan
-from tasks.train import make_fit, spent
+from tasks.train import make_fit
 from tests.tiny import RECIPE
 
 

@@ -4,9 +4,9 @@ import copy
 
 import pytest
 
+from tasks.budget import private_plan, twin_plan
 from tasks.estimate import estimate_minutes
 from tasks.params import validate
-from tasks.plan import private_plan, twin_plan
 from tasks.recipe import Recipe
 from tests.tiny import RECIPE
 

@@ -9,14 +9,16 @@ import pytest
 import yaml
 
 from rnn.fairness.config import NoMitigation, Reweight
-from rnn.privacy.accounting import epsilon_spent
 from rnn.privacy.effective import effective_noise
+from rnn.privacy.ledger import epsilon_of, training_event
 from tasks import fetch, plan, prepare
+from tasks.account import spent
 from tasks.artifacts import digest_folder, read_prepared, read_sensitive_features
+from tasks.budget import private_plan, twin_plan
 from tasks.params import UserError, as_json, load_recipe, validate
-from tasks.plan import private_plan, sections, twin_plan
+from tasks.plan import sections
 from tasks.recipe import TrainPlan
-from tasks.train import make_fit, spent
+from tasks.train import make_fit
 from tests.tiny import RECIPE, raw_rows
 
 BLOCKS = [
@@ -74,12 +76,9 @@ def test_plan_survives_json_and_the_account_covers_the_counts(here, block):
     fit.step()
     account = spent(planned, 5, "test")
     assert account.mitigation == block["method"]
-    gradients = epsilon_spent(
-        noise_multiplier=fit.optimizer.noise_multiplier,
-        sample_rate=planned.sample_rate,
-        steps=5,
-        delta=account.delta,
-    )
+    noise, rate = fit.optimizer.noise_multiplier, planned.sample_rate
+    steps = training_event(noise_multiplier=noise, sample_rate=rate, steps=5)
+    gradients = epsilon_of([steps], account.delta)
     assert account.counts_epsilon == pytest.approx(account.epsilon - gradients)
     free = block["method"] in FREE or "weights" in block
     assert (account.counts_epsilon == 0) == free

@@ -7,7 +7,9 @@ from dataclasses import replace
 import pytest
 import yaml
 
-from rnn.privacy.accounting import epsilon_spent
+from rnn.privacy.event import Event
+from rnn.privacy.ledger import epsilon_of, training_event
+from tasks import budget
 from tasks import plan as module
 from tasks.params import UserError, load_recipe
 from tasks.plan import sections, twin_plan
@@ -37,8 +39,7 @@ def test_noise_is_taken_over_where_it_still_holds_and_solved_again_where_not(che
     def forbidden(**_):
         raise AssertionError("solved again")
 
-    monkeypatch.setattr(module, "noise_for", forbidden)
-    monkeypatch.setattr(module, "epsilon_spent", forbidden)
+    monkeypatch.setattr(budget, "training_noise", forbidden)
     faster = _recipe(
         checkout,
         privacy={"noise_multiplier": None, "target_epsilon": 2.0},
@@ -104,9 +105,28 @@ def test_target_epsilon_is_solved_for(checkout):
     recipe = _recipe(checkout, privacy={"noise_multiplier": None, "target_epsilon": 2.0})
     train = sections("tiny", recipe)["train"]
     assert 1.99 <= train["epsilon"] <= 2.0
-    assert train["epsilon"] == epsilon_spent(
-        noise_multiplier=train["noise_multiplier"], sample_rate=100 / 360, steps=20, delta=1e-4
-    )
+    noise = train["noise_multiplier"]
+    steps = training_event(noise_multiplier=noise, sample_rate=100 / 360, steps=20)
+    assert train["epsilon"] == epsilon_of([steps], 1e-4)
+
+
+def test_what_is_released_beside_training_is_taken_out_of_the_one_target(checkout, monkeypatch):
+    recipe = _recipe(checkout, privacy={"noise_multiplier": None, "target_epsilon": 2.0})
+    alone = budget.private_plan(recipe)
+    bounds = Event(released="bounds", people="training", mechanism="laplace", noise_multiplier=2.0)
+    monkeypatch.setattr(budget, "prepared_events", lambda _: (bounds,))
+    plan = budget.private_plan(recipe)
+    assert plan.beside == (bounds,)
+    assert 1.99 <= plan.epsilon <= 2.0
+    steps = training_event(noise_multiplier=plan.noise_multiplier, sample_rate=100 / 360, steps=20)
+    assert plan.epsilon == epsilon_of([bounds, steps], 1e-4)
+    # Joint, not split: training keeps more than what is left after subtracting.
+    assert epsilon_of([steps], 1e-4) > 1.5
+    assert plan.noise_multiplier > alone.noise_multiplier
+    dear = Event(released="bounds", people="training", mechanism="laplace", noise_multiplier=0.4)
+    monkeypatch.setattr(budget, "prepared_events", lambda _: (dear,))
+    with pytest.raises(UserError, match="spent before training"):
+        budget.private_plan(recipe)
 
 
 @pytest.mark.parametrize(

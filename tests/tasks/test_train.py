@@ -1,6 +1,7 @@
 """The training stage: outputs, determinism, secrecy of keys, accounts."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -8,6 +9,8 @@ import pytest
 
 from rnn.batch import PreparedSequences
 from rnn.privacy.accounting import epsilon_spent
+from rnn.privacy.event import Event
+from rnn.privacy.ledger import epsilon_of, training_event
 from tasks import population
 from tasks import train as module
 from tasks.artifacts import Prepared, digest_folder, folder, read_model, write_section
@@ -70,9 +73,8 @@ def test_private_run_writes_model_account_and_internal_curve(tmp_path):
     _run(plan)
     spent = json.loads((tmp_path / "data/r/model/privacy_spent.json").read_text())
     assert spent["steps"] == 10
-    assert spent["epsilon"] == epsilon_spent(
-        noise_multiplier=1.0, sample_rate=0.2, steps=10, delta=1e-4
-    )
+    steps = training_event(noise_multiplier=1.0, sample_rate=0.2, steps=10)
+    assert spent["epsilon"] == spent["training_epsilon"] == epsilon_of([steps], 1e-4)
     assert spent["noise_source"] == "operating system"
     assert spent["population"] == 100
     assert read_model(tmp_path / "data/r/model").shape.input_size == 2
@@ -81,9 +83,31 @@ def test_private_run_writes_model_account_and_internal_curve(tmp_path):
     assert "loss" not in (tmp_path / "data/r/model/privacy_spent.json").read_text()
     assert sorted(p.name for p in (tmp_path / "data/r/model").iterdir()) == [
         "config.json",
+        "ledger.json",
         "privacy_spent.json",
         "weights.safetensors",
     ]
+
+
+def test_the_ledger_holds_all_that_is_released_and_adds_it_up(tmp_path):
+    bounds, table = (
+        Event(released=name, people="training", mechanism="laplace", noise_multiplier=noise)
+        for name, noise in (("bounds", 20.0), ("a table", 5.0))
+    )
+    _run(replace(_plan(), prepared=(bounds,), after=(table,)))
+    folder_ = tmp_path / "data/r/model"
+    ledger = json.loads((folder_ / "ledger.json").read_text())
+    spent = json.loads((folder_ / "privacy_spent.json").read_text())
+    assert [e["released"] for e in ledger["events"]][::2] == ["bounds", "a table"]
+    alone = [e["epsilon_alone"] for e in ledger["events"]]
+    assert alone[0] == pytest.approx(0.05, abs=1e-3)
+    assert alone[1] == pytest.approx(spent["training_epsilon"])
+    assert max(alone) < ledger["epsilon"] == spent["epsilon"] < sum(alone)
+    check = ledger["cross_check"]
+    assert check["epsilon"] == epsilon_spent(
+        noise_multiplier=1.0, sample_rate=0.2, steps=10, delta=1e-4
+    )
+    assert check["epsilon"] == pytest.approx(check["epsilon_by_the_first"], abs=0.02)
 
 
 def test_two_private_runs_differ_and_leave_no_key(tmp_path):
