@@ -8,6 +8,7 @@ person is the largest of them.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from importlib.metadata import version
 from typing import Any
 
@@ -92,10 +93,17 @@ def _loss(event: Event) -> Any:
         # Gaussian releases add up exactly: n of them are one with noise smaller by sqrt(n).
         noise /= math.sqrt(event.count)
         return losses.from_gaussian_mechanism(noise, value_discretization_interval=_GRID)
-    one = losses.from_gaussian_mechanism(
-        noise, value_discretization_interval=_GRID, sampling_prob=event.sample_rate
+    return _sampled_step(noise, event.sample_rate).self_compose(event.count)
+
+
+@lru_cache(maxsize=16)
+def _sampled_step(noise_multiplier: float, sample_rate: float) -> Any:
+    """The loss distribution of one sampled Gaussian step; progress asks for the same again."""
+    from dp_accounting.pld import privacy_loss_distribution as losses
+
+    return losses.from_gaussian_mechanism(
+        noise_multiplier, value_discretization_interval=_GRID, sampling_prob=sample_rate
     )
-    return one.self_compose(event.count)
 
 
 def _composed(events: Iterable[Event]) -> Any:
