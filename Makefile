@@ -12,7 +12,7 @@ MLFLOW_PORT ?= 5000
 
 SHELL := bash
 .DEFAULT_GOAL := help
-.PHONY: help env run test check format up peers bench
+.PHONY: help env run test check format up serve peers bench certificate
 
 VENV_PATH := $(if $(filter /%,$(VENV)),$(VENV),$(CURDIR)/$(VENV))
 PY := "$(VENV_PATH)/bin/python"
@@ -29,11 +29,13 @@ export PREFECT_SERVER_ANALYTICS_ENABLED := false
 
 help:
 	@echo "make run     build the environment, run the recipes that params.yaml lists, show the results"
+	@echo "make serve   RECIPE=credit: answer raw rows with scores and decisions; Ctrl-C stops it"
 	@echo "make up      start Prefect, MLflow and a worker; Ctrl-C stops them"
 	@echo "make test    all tests"
 	@echo "make check   format, lint, types, import rules, doctests"
 	@echo "make format  write the format that check asks for"
 	@echo "make bench   all benchmarks"
+	@echo "make certificate  plant known faults in training, write which are noticed"
 
 env:
 	@for python in "$(PYTHON)" "$(VENV_PATH)/bin/python"; do \
@@ -62,6 +64,11 @@ format: env
 up: env
 	@exec $(PY) -m tasks.machine.up
 
+RECIPE ?= credit
+SERVE ?=
+serve: env
+	@exec $(PY) -m tasks.serve "$(RECIPE)" $(SERVE)
+
 # The rivals that cannot share our environment.
 PEERS := "$(CURDIR)/.venv.peers"
 peers: env
@@ -72,3 +79,7 @@ peers: env
 
 bench: env peers
 	@$(PY) -m benchmarks
+
+# Before each release.
+certificate: env
+	@$(PY) -m tasks.certificate

@@ -6,7 +6,9 @@ A table may hold text (CSV) or typed values (Parquet, a data frame in serving): 
 import difflib
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
 
+import numpy as np
 import polars as pl
 
 from tasks.params import UserError
@@ -23,7 +25,20 @@ _ISO_FORMATS = (
 )
 
 
-class RowError(UserError):
+class ValueShown(UserError):
+    """An error whose text shows a value of the user's table.
+
+    Attributes:
+        without_value: the same text for somebody who may not see it.
+    """
+
+    def __init__(self, text: str, without_value: str) -> None:
+        """Keep both texts."""
+        super().__init__(text)
+        self.without_value = without_value
+
+
+class RowError(ValueShown):
     """A cell that cannot be read.
 
     Attributes:
@@ -32,10 +47,11 @@ class RowError(UserError):
         reason: what is wrong with it.
     """
 
-    def __init__(self, where: str, row: int, reason: str) -> None:
-        """Say it in one line."""
-        super().__init__(f"{where}, row {row}: {reason}")
-        self.where, self.row, self.reason = where, row, reason
+    def __init__(self, where: str, row: int, reason: str, value: str = "") -> None:
+        """Say it in one line; {} in `reason` stands for the value as it is shown."""
+        place = f"{where}, row {row}: "
+        self.where, self.row, self.reason = where, row, reason.replace("{}", value)
+        super().__init__(place + self.reason, place + reason.replace("{}", "the value"))
 
 
 @dataclass(frozen=True)
@@ -45,21 +61,23 @@ class Column:
     Attributes:
         where: field of the recipe and column, for errors.
         values: the cells; missing ones are null.
-        rows: number of each row in the user's file.
+        rows: number of each row in the user's file; None: they count from 1.
     """
 
     where: str
     values: pl.Series
-    rows: pl.Series
+    rows: pl.Series | None
+
+    def number(self, at: int) -> int:
+        """Return the number of a row."""
+        return at + 1 if self.rows is None else int(self.rows[at])
 
     def refuse(self, bad: pl.Series, reason: str) -> None:
         """Raise for the first row where `bad` is true; {} in `reason` stands for its value."""
         first = bad.fill_null(False).arg_true()
         if len(first):
             at = int(first[0])
-            raise RowError(
-                self.where, int(self.rows[at]), reason.replace("{}", _shown(self.values[at]))
-            )
+            raise RowError(self.where, self.number(at), reason, _shown(self.values[at]))
 
     def present(self) -> "Column":
         """Return the column, after making sure that no cell is missing."""
@@ -102,7 +120,8 @@ def column(frame: pl.DataFrame, name: str, field: str, null_values: Iterable[str
         raise UserError(f"{field}: column {name} holds {kind}: numbers, text or dates are needed")
     elif isinstance(kind, pl.Decimal):
         values = values.cast(pl.Float64)
-    return Column(f"{field}: column {name}", _nulled(values, null_values), row_numbers(frame))
+    rows = frame.get_column(ROW, default=None)
+    return Column(f"{field}: column {name}", _nulled(values, null_values), rows)
 
 
 def missing_column(name: str, there: Iterable[str]) -> str:
@@ -117,13 +136,24 @@ def _nulled(values: pl.Series, null_values: Iterable[str]) -> pl.Series:
         stripped = values.str.strip_chars()
         return stripped.set(stripped.is_in(["", *null_values]), None)
     if values.dtype.is_numeric():
-        if values.dtype.is_float():
+        # A quick look first: of one person's row every call into polars counts.
+        if values.dtype.is_float() and np.isnan(values.to_numpy()).any():
             values = values.fill_nan(None)
-        numbers = pl.Series([*null_values], dtype=pl.String).cast(pl.Float64, strict=False)
-        numbers = numbers.drop_nulls()
-        if len(numbers):
-            return values.set(values.cast(pl.Float64).is_in(numbers.to_list()), None)
+        numbers = _as_numbers(tuple(null_values))
+        if numbers:
+            return values.set(values.cast(pl.Float64).is_in(numbers), None)
     return values
+
+
+@lru_cache(maxsize=64)
+def _as_numbers(null_values: tuple[str, ...]) -> list[float]:
+    """Those of the texts that mean missing which are numbers."""
+    return (
+        pl.Series([*null_values], dtype=pl.String)
+        .cast(pl.Float64, strict=False)
+        .drop_nulls()
+        .to_list()
+    )
 
 
 def numbers(cells: Column) -> pl.Series:
@@ -136,6 +166,8 @@ def numbers(cells: Column) -> pl.Series:
     if not values.dtype.is_numeric() and values.dtype != pl.String:
         cells.refuse(values.is_not_null(), "{} is not a number")
     parsed = values.cast(pl.Float64, strict=False)
+    if not parsed.has_nulls() and np.isfinite(parsed.to_numpy()).all():
+        return parsed
     cells.refuse(values.is_not_null() & parsed.is_null(), "{} is not a number")
     cells.refuse(~parsed.is_finite(), "{} is not a finite number")
     return parsed
@@ -150,6 +182,8 @@ def canonical(values: pl.Series) -> pl.Series:
     """Return text that does not depend on how a value was typed: 1.0 is 1, True is true."""
     if values.dtype == pl.Null:
         return values.cast(pl.String)
+    if values.dtype == pl.Float64 and _whole(values):
+        return values.cast(pl.Int64).cast(pl.String)
     text = values if values.dtype == pl.String else values.cast(pl.String)
     if values.dtype.is_integer() or values.dtype == pl.Boolean:
         return text
@@ -159,6 +193,16 @@ def canonical(values: pl.Series) -> pl.Series:
     return text.replace({"True": "true", "TRUE": "true", "False": "false", "FALSE": "false"})
 
 
+def _whole(values: pl.Series) -> bool:
+    """Whether all are whole numbers, none missing and none a negative zero."""
+    if values.has_nulls():
+        return False
+    found = values.to_numpy()
+    whole = (found == np.floor(found)) & (np.abs(found) < 2**53)
+    return bool((whole & ~((found == 0) & np.signbit(found))).all())
+
+
+@lru_cache(maxsize=4096, typed=True)
 def canonical_scalar(value: object) -> str:
     """Return one declared value as canonical text.
 

@@ -6,6 +6,7 @@ n cells, k channels of one feature, D of all.
 from typing import Any
 
 import numpy as np
+import polars as pl
 from numpy.typing import NDArray
 
 from tasks.recipe import ColumnFeature, Transform, WideFeature
@@ -53,19 +54,30 @@ def _bend(values: NDArray[np.float64], transform: Transform) -> NDArray[np.float
 
 
 def channels(feature: Feature, cells: Column) -> tuple[Floats, NDArray[np.bool_]]:
-    """Channels [n, k] of one column, 0 where missing, and where it is missing [n]."""
+    """Channels [n, k] of one column, 0 or the declared value where missing, and where [n]."""
     if feature.bounds is None:
         text = texts(cells)
         wanted = [canonical_scalar(value) for value in feature.values]
-        hits = [(text == value).fill_null(False).to_numpy() for value in wanted]
-        return np.stack(hits, axis=1).astype(np.float32), text.is_null().to_numpy()
+        gone = _missing(text)
+        hits = [(text == value).to_numpy() == 1 for value in wanted]
+        return np.stack(hits, axis=1).astype(np.float32), gone
     parsed = numbers(cells)
-    missing = parsed.is_null().to_numpy()
-    scaled = scale(
-        parsed.fill_null(feature.bounds[0]).to_numpy(), feature.bounds, feature.transform
-    )
+    missing = _missing(parsed)
+    if missing.any():
+        parsed = parsed.fill_null(feature.bounds[0])
+    scaled = scale(parsed.to_numpy(), feature.bounds, feature.transform)
     scaled[missing] = 0.0
+    if feature.missing is not None:
+        declared = np.array([feature.missing], dtype=np.float64)
+        scaled[missing] = scale(declared, feature.bounds, feature.transform)
     return scaled.astype(np.float32)[:, None], missing
+
+
+def _missing(values: pl.Series) -> NDArray[np.bool_]:
+    """Where a value is missing."""
+    if values.has_nulls():
+        return values.is_null().to_numpy()
+    return np.zeros(len(values), dtype=np.bool_)
 
 
 def width(feature: Feature) -> int:

@@ -136,7 +136,7 @@ def _decoded(
         hit = texts(cells).is_in(["1", "true"]).fill_null(False)
         twice = hit & (label != UNKNOWN)
         if twice.any():
-            row = int(cells.rows[int(twice.arg_true()[0])])
+            row = cells.number(int(twice.arg_true()[0]))
             raise RowError(cells.where, row, "a second column of one_hot is 1")
         label = label.set(hit, value)
     return label

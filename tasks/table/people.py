@@ -7,9 +7,8 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tasks.params import UserError
 from tasks.recipe import DataConfig, LongLayout, SensitiveFeature, TextLayout
-from tasks.table.cells import ROW, Column, canonical, column, identifiers, row_numbers
+from tasks.table.cells import ROW, Column, ValueShown, canonical, column, identifiers, row_numbers
 
 # A name that never comes from a user's table.
 PERSON = "__person__"
@@ -38,7 +37,7 @@ def columns(data: DataConfig, *, training: bool = True) -> dict[str, str]:
     if training:
         pairs += [(data.target.column, "data.target.column")]
     for feature in data.sensitive:
-        if training or feature.feed:
+        if training or feature.feed or feature.name == data.decision_groups:
             pairs += [(c, f"data.sensitive.{feature.name}") for c in sensitive_columns(feature)]
     if training:
         pairs += [(data.split.column, "data.split.column")]
@@ -140,9 +139,11 @@ def _refuse_two_values(frame: pl.DataFrame, name: str, field: str, first: pl.Ser
     at = int(differs[0])
     person, value, row = frame[PERSON][at], frame[name][at], frame[ROW][at]
     before = int(frame.filter(pl.col(PERSON) == person)[ROW][0])
-    raise UserError(
+    raise ValueShown(
         f"{field}: column {name}: person {person} has {first[at]!r} in row {before} and "
-        f"{value!r} in row {row}: one value a person is needed"
+        f"{value!r} in row {row}: one value a person is needed",
+        f"{field}: column {name}, row {row}: differs from row {before} of the same person, where "
+        "one value a person is needed",
     )
 
 
