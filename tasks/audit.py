@@ -21,7 +21,8 @@ from fairlearn.metrics import (
 
 from tasks import artifacts
 from tasks.evidence import history
-from tasks.evidence.audited import Audited, audited, favourable_name, table_of
+from tasks.evidence.audited import Audited, audited, by_threshold, count, favourable_name
+from tasks.evidence.compared import COUNTED, SCORED
 from tasks.evidence.intersections import Crossed, cross
 from tasks.evidence.plain_audit import audit_plain
 from tasks.evidence.privacy_cost import privacy_cost
@@ -29,8 +30,9 @@ from tasks.evidence.published import contents_of, noised_audit, suppressed_audit
 from tasks.evidence.score_table import draws_clustered, fine_edges, flat_cells
 from tasks.evidence.suppress import UNKNOWN, Groups, find_groups
 from tasks.evidence.swap import swap_audit
-from tasks.evidence.table_audit import NAMES, audit_table, nothing_withheld
+from tasks.evidence.table_audit import audit_table, nothing_withheld
 from tasks.evidence.table_intervals import Figures, resampled
+from tasks.held_out import ReleaseLedger, drawn_by_audit
 from tasks.params import UserError, command
 from tasks.recipe import AuditConfig, ReleasePlan, TargetPlan
 
@@ -103,9 +105,12 @@ def exact_audit(
     if data.task != "binary":
         return audit_plain(data, crossed, plan, nothing_withheld(crossed.groups.labels), names)
     assert threshold is not None
-    table = table_of(data, crossed.groups, threshold, fine_edges(threshold))
+    counted = count(data, crossed.groups, threshold, fine_edges(threshold))
     found = by_person(data, crossed.groups, threshold, plan) if data.repeated else None
-    return audit_table(table, plan, crossed.parents, nothing_withheld(table.labels), found=found)
+    why = nothing_withheld(counted.scores.labels)
+    return audit_table(
+        counted.decisions, plan, crossed.parents, why, found=found, scores=counted.scores
+    )
 
 
 def by_person(
@@ -113,11 +118,16 @@ def by_person(
 ) -> dict[str, Figures]:
     """Return figures whose intervals resample persons with all their rows."""
     assert data.score is not None
-    edges = fine_edges(threshold, CLUSTERED_BINS)
-    coarse = table_of(data, groups, threshold, edges)
-    cells = flat_cells(groups.codes, data.y, data.score, data.d, edges, coarse.decided)
-    blocks = draws_clustered(coarse, cells, data.persons, plan.bootstraps, plan.seed)
-    return resampled(coarse, blocks, NAMES, plan.confidence)
+    counted = count(data, groups, threshold, fine_edges(threshold, CLUSTERED_BINS))
+    found: dict[str, Figures] = {}
+    for table, score, decision, names in (
+        (counted.decisions, data.d, data.d, ("n", "positives", *COUNTED)),
+        (counted.scores, data.score, by_threshold(data, threshold), SCORED),
+    ):
+        cells = flat_cells(groups.codes, data.y, score, decision, table.edges, table.decided)
+        blocks = draws_clustered(table, cells, data.persons, plan.bootstraps, plan.seed)
+        found |= resampled(table, blocks, names, plan.confidence)
+    return found
 
 
 def thresholds(recipe: str, wanted: TargetPlan) -> dict[str, float]:
@@ -135,17 +145,33 @@ def thresholds(recipe: str, wanted: TargetPlan) -> dict[str, float]:
     }
 
 
+def read_metrics(recipe: str) -> Table:
+    """Return what predict published."""
+    path = artifacts.folder(recipe, "predictions", "published", "metrics.json")
+    return dict(artifacts.read_json(path))
+
+
+def one_threshold(metrics: Table) -> bool:
+    """Return whether everybody has the same threshold: not where a feature's groups have theirs.
+
+    Args:
+        metrics: predictions/published/metrics.json.
+    """
+    return (metrics.get("decision") or {}).get("by_group") is None
+
+
 def internal_audit(
     predictions: pl.DataFrame,
     crossed: Crossed,
     plan: AuditConfig,
     wanted: TargetPlan,
     cuts: dict[str, float],
+    by_score: bool = True,
 ) -> Table:
     """Return the exact audits of model, twin and baseline, and what privacy cost whom."""
     prefixes = {"model": "", "twin": "twin_", "baseline": "baseline_"}
     models = {
-        name: audited(predictions, wanted, prefix)
+        name: audited(predictions, wanted, prefix, by_score)
         for name, prefix in prefixes.items()
         if f"{prefix or 'y_'}pred" in predictions.columns
     }
@@ -173,22 +199,27 @@ def published_audit(
     cuts: dict[str, float],
 ) -> Table:
     """Return the audit of the private model as it may be shown."""
-    data = audited(predictions, wanted)
     people = predictions["person_id"]
     promised = artifacts.read_section(recipe, "release", ReleasePlan)
     root = history.ROOT / recipe
+    metrics = read_metrics(recipe)
+    data = audited(predictions, wanted, by_score=one_threshold(metrics))
     if promised.mode == "noised":
-        path = artifacts.folder(recipe, "predictions", "published", "metrics.json")
-        draw = artifacts.read_json(path).get("threshold_draw")
+        draw = metrics.get("threshold_draw")
         threshold = cuts["model"]
+        ledger = ReleaseLedger.of(recipe, promised)
         return noised_audit(
-            data, sensitive, people, plan, promised, threshold, root / "noised", draw
-        )
+            data, sensitive, people, plan, promised, threshold, root / "noised", draw,
+            charge=lambda: ledger.charge(drawn_by_audit(promised)),
+        )  # fmt: skip
     names = wanted.target.names or tuple(map(str, wanted.target.classes))
     contents = contents_of(data, history.names_of(people), wanted)
-    return suppressed_audit(
+    shown = suppressed_audit(
         data, crossed, people, plan, contents, cuts.get("model"), root / "shown", names
     )
+    if metrics.get("interval"):
+        shown["source"]["interval"] = metrics["interval"]
+    return shown
 
 
 def main(argv: list[str]) -> None:
@@ -223,7 +254,8 @@ def main(argv: list[str]) -> None:
         "min_events": plan.min_events,
         "favourable": favourable,
     }
-    exact = internal_audit(predictions, crossed, plan, wanted, cuts)
+    by_score = one_threshold(read_metrics(recipe))
+    exact = internal_audit(predictions, crossed, plan, wanted, cuts, by_score)
     shown = published_audit(recipe, predictions, sensitive, crossed, plan, wanted, cuts)
     root = artifacts.folder(recipe, "audit")
     with artifacts.replacing(root / "published") as draft:

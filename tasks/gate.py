@@ -13,14 +13,21 @@ from tasks.artifacts import (
     replacing,
     write_json,
 )
+from tasks.evidence.overall import published_figures
 from tasks.evidence.override import answered_for, broken_promises
+from tasks.evidence.promises import (
+    SECURE_NOISE,
+    bare,
+    check_attack,
+    check_noise,
+    check_null_block,
+)
 from tasks.params import UserError, command, validate
 from tasks.recipe import GateConfig, OverridePlan
 
 Check = dict[str, Any]
 Figure = dict[str, Any]
 
-SECURE_NOISE = "operating system"
 DIGITS = 12
 
 
@@ -69,34 +76,21 @@ def check_epsilon(epsilon: object, bar: float) -> Check:
     return {**check, "verdict": verdict, "reason": reason}
 
 
-def check_noise(source: str) -> Check:
-    """Judge where the noise came from: a seed that somebody knows protects nobody."""
-    secure = source == SECURE_NOISE
-    reason = (
-        "Noise and sampling came from the operating system."
-        if secure
-        else f"Noise came from {source!r}, so it can be repeated and protects nobody."
-    )
-    verdict = "pass" if secure else "fail"
-    return {**_bare("noise"), "verdict": verdict, "reason": reason}
+def check_held_out(audit: Figure, bar: float) -> Check | None:
+    """Judge what held-out people lose; None where nothing about them is released with noise.
 
-
-def check_attack(attack: Figure, epsilon: object) -> Check:
-    """Judge the attack's verdict, which must be about the very epsilon that is claimed."""
-    check, verdict = _bare("attack"), attack.get("verdict")
-    if verdict == "violated":
-        reason = "The attack tells members apart better than the claimed epsilon allows."
-        return {**check, "verdict": "fail", "reason": reason}
-    if verdict != "consistent" or attack.get("claim") != epsilon:
-        reason = "The attack gave no verdict on the epsilon that is claimed."
-        return {**check, "verdict": "inconclusive", "reason": reason}
-    reason = "The attack found nothing that contradicts the claimed epsilon."
-    return {**check, "verdict": "pass", "reason": reason}
-
-
-def _bare(name: str) -> Check:
-    """A check without figures."""
-    return {"name": name, "value": None, "low": None, "high": None, "bar": None}
+    They are other people than those trained on, so that the same bar holds for both, not for
+    their sum.
+    """
+    source = audit.get("source") or {}
+    account = source if source.get("kind") == "noised" else (source.get("interval") or {}).get(
+        "account"
+    )  # fmt: skip
+    if not account:
+        return None
+    check = check_epsilon(account.get("epsilon"), bar)
+    reason = str(check["reason"]).replace("training people's", "held-out people's")
+    return {**check, "name": "held_out_epsilon", "reason": reason}
 
 
 def check_groups(audit: Figure, bar: float) -> Check:
@@ -128,7 +122,7 @@ def check_bars(changes: list[str] | None, at_training: str | None) -> Check:
         changes: since training began; None where the bars were not kept with the model.
         at_training: verdict by the bars that stood when training began.
     """
-    check = _bare("bars")
+    check = bare("bars")
     if changes is None:
         reason = "The bars that stood when training began were not kept with the model."
         return {**check, "verdict": "inconclusive", "reason": reason}
@@ -170,7 +164,12 @@ def worst(checks: list[Check]) -> str:
 
 
 def judge(
-    config: GateConfig, spent: PrivacySpent, metrics: Figure, audit: Figure, attack: Figure
+    config: GateConfig,
+    spent: PrivacySpent,
+    metrics: Figure,
+    audit: Figure,
+    attack: Figure,
+    null_block: Figure | None,
 ) -> list[Check]:
     """Return every check of the figures against their bars; arguments as in `decide`."""
     model = metrics.get("model", {})
@@ -178,7 +177,11 @@ def judge(
         check_epsilon(spent.epsilon, config.max_epsilon),
         check_noise(spent.noise_source),
         check_attack(attack, spent.epsilon),
+        check_null_block(null_block),
     ]
+    held_out = check_held_out(audit, config.max_epsilon)
+    if held_out is not None:
+        checks.insert(1, held_out)
     for name, what, bar in (
         ("auc", "The AUC", config.min_auc),
         ("accuracy", "The accuracy", config.min_accuracy),
@@ -196,6 +199,7 @@ def decide(
     metrics: Figure,
     audit: Figure,
     attack: Figure,
+    null_block: Figure | None,
     before: GateConfig | None,
 ) -> Figure:
     """Return every check and the verdict over all: the worst of them.
@@ -205,12 +209,13 @@ def decide(
     Args:
         config: bars.
         spent: what training cost.
-        metrics: published metrics of predict.
+        metrics: of all held-out people, as they may be shown.
         audit: published audit.
         attack: published attack.
+        null_block: what the training run measured of itself; None where it did not.
         before: bars that stood when training began; None where they were not kept.
     """
-    evidence = (spent, metrics, audit, attack)
+    evidence = (spent, metrics, audit, attack, null_block)
     kept = before or config
     now = replace(config, max_epsilon=min(config.max_epsilon, kept.max_epsilon))
     checks = judge(now, *evidence)
@@ -245,13 +250,18 @@ def main(argv: list[str]) -> None:
     if len(argv) != 1:
         raise UserError("usage: python -m tasks.gate RECIPE")
     (recipe,) = argv
-    path, bars = (folder(recipe, "model", f"{name}.json") for name in ("privacy_spent", "bars"))
+    path, bars, block = (
+        folder(recipe, "model", f"{name}.json") for name in ("privacy_spent", "bars", "null_block")
+    )
+    metrics = read_json(folder(recipe, "predictions", "published", "metrics.json"))
+    audit = read_json(folder(recipe, "audit", "published", "audit.json"))
     decision = decide(
         read_section(recipe, "gate", GateConfig),
         validate(PrivacySpent, read_json(path), str(path)),
-        read_json(folder(recipe, "predictions", "published", "metrics.json")),
-        read_json(folder(recipe, "audit", "published", "audit.json")),
+        published_figures(metrics, audit),
+        audit,
         read_json(folder(recipe, "attack", "published", "attack.json")),
+        read_json(block) if block.exists() else None,
         validate(GateConfig, read_json(bars), str(bars)) if bars.exists() else None,
     )
     model = digest_folder(folder(recipe, "model"))[:DIGITS]

@@ -3,31 +3,25 @@
 n held-out people, C classes.
 """
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from rnn.fairness.groups import Groups
 from tasks import artifacts, stats
+from tasks.evidence import threshold_release
 from tasks.evidence.baseline import fit_baseline
 from tasks.evidence.calibration import calibration_bins
+from tasks.evidence.group_thresholds import event_predicted
 from tasks.evidence.metrics import Array, Figures, Predictions, compare, measure
 from tasks.evidence.scoring import losses_of, losses_of_scores, model_logits, scores_of
-from tasks.evidence.threshold import (
-    THRESHOLD,
-    draw_name,
-    exact_threshold,
-    kept,
-    keystream,
-    private_threshold,
-)
+from tasks.evidence.set_aside import with_intervals
+from tasks.evidence.threshold import Chooser, draw_name, exact_threshold, published_chooser
+from tasks.held_out import ReleaseLedger, drawn_by_predict
 from tasks.params import UserError, command
-from tasks.recipe import Decision, PredictConfig, ReleasePlan, Target, TargetPlan
-
-# Scores and the wanted share of favourable decisions -> threshold.
-Chooser = Callable[[Array, float, bool], float]
+from tasks.recipe import Cut, Decision, PredictConfig, ReleasePlan, Target, TargetPlan
 
 
 def event_favoured(target: Target, decision: Decision) -> bool:
@@ -66,6 +60,50 @@ def decide(
     return Predictions(scores, (scores >= threshold).astype(np.int64), losses, threshold)
 
 
+def decide_by_group(
+    scored: dict[str, tuple[Array, Array]],
+    targets: NDArray[np.generic],
+    wanted: TargetPlan,
+    prepared: artifacts.Prepared,
+    rows: NDArray[np.int64],
+    released: dict[str, Any],
+) -> dict[str, Predictions]:
+    """Return predictions by each person's score and group.
+
+    The model's thresholds were released by training. Twin and baseline, which stay internal, get
+    exact ones of their own for the same goal, from the people who are scored.
+
+    Args:
+        scored: P(event) and losses by model.
+        targets: classes [n].
+        wanted: target and decision.
+        prepared: of all people, with the feature's groups.
+        rows: of the people who are scored.
+        released: the model's thresholds.
+
+    Raises:
+        UserError: prepare wrote no groups.
+    """
+    target, decision, groups = wanted.target, wanted.decision, prepared.groups
+    if decision is None or groups is None:
+        raise UserError(f"{released['feature']!r} has thresholds by group, but prepare wrote none")
+    cut = Cut(
+        event_favoured=event_favoured(target, decision),
+        threshold=decision.threshold,
+        approval_rate=decision.approval_rate,
+    )
+    some = Groups(np.asarray(groups.codes[rows]), groups.labels)
+    labels = threshold_release.labels_of(some)
+    made = {}
+    for name, (scores, losses) in scored.items():
+        own = released
+        if name != "model":
+            own = threshold_release.exact(released, cut, scores, targets.astype(np.int64), some)
+        predicted = event_predicted(scores, labels, own)
+        made[name] = Predictions(scores, predicted, losses, float(own["overall"]), by_group=own)
+    return made
+
+
 def in_units(scaled: NDArray[np.generic], target: Target) -> Array:
     """Return regression values in the target's units from those scaled to -1..1."""
     low, high = target.bounds or (-1.0, 1.0)
@@ -75,15 +113,25 @@ def in_units(scaled: NDArray[np.generic], target: Target) -> Array:
 def decision_figures(
     made: Predictions, target: Target, decision: Decision | None, confidence: float
 ) -> Figures | None:
-    """Return threshold, approval rate and favourable class; None unless binary."""
+    """Return threshold, approval rate, event and favourable class; None unless binary.
+
+    Where groups have thresholds of their own, `by_group` has them, and `threshold` is everybody
+    else's.
+    """
     if made.threshold is None or decision is None:
         return None
     wanted = int(event_favoured(target, decision))
     names = target.names or tuple(map(str, target.classes))
     favourable = int((made.predicted == wanted).sum())
+    by_group = {}
+    if made.by_group is not None:
+        shown = ("feature", "goal", "wanted", "thresholds")
+        by_group = {"by_group": {name: made.by_group[name] for name in shown}}
     return {
         "threshold": made.threshold,
+        **by_group,
         "approval_rate": stats.wilson(favourable, len(made.predicted), confidence).as_dict(),
+        "event": names[1],
         "favourable": names[wanted],
     }
 
@@ -105,27 +153,9 @@ def table(
             for index in range(predictions.scores.shape[1]):
                 columns[f"{short}score_{index}"] = predictions.scores[:, index]
         columns[f"{short}loss"] = predictions.losses
+        if predictions.low is not None:
+            columns |= {f"{y}low": predictions.low, f"{y}high": predictions.high}
     return pl.DataFrame(columns)
-
-
-def published_chooser(plan: ReleasePlan, person_ids: pl.Series) -> Chooser:
-    """Return how the model's threshold is found: privately where its release promises epsilon.
-
-    Twin and baseline stay internal, and so do their thresholds.
-
-    Args:
-        plan: of what is published about held-out people.
-        person_ids: of the rows to be scored.
-    """
-    if plan.mode != "noised":
-        return exact_threshold
-
-    def choose(scores: Array, rate: float, favourable_event: bool) -> float:
-        counted = scores[kept(person_ids, plan)]
-        stream = keystream(plan, THRESHOLD)
-        return private_threshold(counted, rate, favourable_event, plan, stream)
-
-    return choose
 
 
 def predict_all(
@@ -135,8 +165,11 @@ def predict_all(
     plan = artifacts.read_section(recipe, "predict", PredictConfig)
     wanted = artifacts.read_section(recipe, "target", TargetPlan)
     release = artifacts.read_section(recipe, "release", ReleasePlan)
-    chooser = published_chooser(release, prepared.people["person_id"].gather(rows))
     task, target = prepared.schema["task"], wanted.target
+    people, ledger = prepared.people["person_id"].gather(rows), ReleaseLedger.of(recipe, release)
+    chooser = published_chooser(
+        release, people, lambda: ledger.charge(drawn_by_predict(task, release), release)
+    )
     targets = np.asarray(prepared.sequences.targets[rows])
     scored = {}
     for name in ("model", "twin"):
@@ -148,6 +181,9 @@ def predict_all(
     if baseline is not None:
         scores = baseline.score(prepared.sequences, rows)
         scored["baseline"] = scores, losses_of_scores(scores, targets, task)
+    by_group = threshold_release.read(artifacts.folder(recipe, "model"))
+    if by_group is not None:
+        return decide_by_group(scored, targets, wanted, prepared, rows, by_group)
     return {
         name: decide(
             task,
@@ -167,33 +203,48 @@ def figures_of(
     made: dict[str, Predictions],
     plan: PredictConfig,
     wanted: TargetPlan,
+    noised: bool,
 ) -> tuple[Figures, Figures]:
-    """Return the published and the internal metrics."""
+    """Return the published and the internal metrics.
 
-    def decided(name: str) -> Figures | None:
-        return decision_figures(made[name], wanted.target, wanted.decision, plan.confidence)
-
+    Args:
+        task: binary, multiclass or regression.
+        truth: as in `measure`.
+        made: predictions by model.
+        plan: confidence, resamples and seed.
+        wanted: target and decision.
+        noised: exact figures of held-out people are internal.
+    """
     binary = task == "binary"
-    published = {
-        "task": task,
+    exact: Figures = {
         "n": len(truth),
-        "confidence": plan.confidence,
-        "model": measure(truth, made["model"], plan),
-        "decision": decided("model"),
         "calibration": calibration_bins(truth == 1, made["model"].scores) if binary else [],
     }
-    internal: Figures = {
-        name: {**measure(truth, made[name], plan), "decision": decided(name)}
-        for name in made
-        if name != "model"
-    }
-    internal["paired"] = {
+    internal: Figures = dict(exact)
+    for name, one in made.items():
+        decided = decision_figures(one, wanted.target, wanted.decision, plan.confidence)
+        internal[name] = {**measure(truth, one, plan), "decision": decided}
+    model = {name: figure for name, figure in internal["model"].items() if name != "decision"}
+    decision = internal["model"]["decision"]
+    published: Figures = {"task": task, "confidence": plan.confidence, "decision": decision}
+    if noised:
+        published["decision"] = {k: v for k, v in decision.items() if k != "approval_rate"}
+    else:
+        published |= {**exact, "model": model}
+    internal["paired"] = paired(truth, made, plan)
+    return published, internal
+
+
+def paired(
+    truth: NDArray[np.generic], made: dict[str, Predictions], plan: PredictConfig
+) -> Figures:
+    """Return differences between models on the same people; arguments as in `figures_of`."""
+    return {
         f"{metric}_minus_{b}" if a == "model" else f"{a}_{metric}_minus_{b}": figure
         for a, b in (("model", "twin"), ("model", "baseline"), ("twin", "baseline"))
         if b in made
         for metric, figure in compare(truth, made[a], made[b], plan).items()
     }
-    return published, internal
 
 
 def main(argv: list[str]) -> None:
@@ -210,15 +261,22 @@ def main(argv: list[str]) -> None:
     task = prepared.schema["task"]
     targets = np.asarray(prepared.sequences.targets[rows])
     truth = in_units(targets, wanted.target) if task == "regression" else targets.astype(np.int64)
-    made = predict_all(recipe, prepared, rows)
-    published, internal = figures_of(task, truth, made, plan, wanted)
     release = artifacts.read_section(recipe, "release", ReleasePlan)
-    published["threshold_draw"] = draw_name(release)
+    made = predict_all(recipe, prepared, rows)
+    people, interval = prepared.people["person_id"].gather(rows), None
+    if task == "regression" and plan.interval is not None:
+        bounds = wanted.target.bounds or (-1.0, 1.0)
+        ReleaseLedger.of(recipe, release).charge(drawn_by_predict(task, release), release)
+        half = with_intervals(people, truth, made, plan.interval, bounds, release)
+        rows, truth, people = rows[half.rows], truth[half.rows], people.filter(half.rows)
+        made, interval = half.made, half.interval
+    noised = release.mode == "noised"
+    published, internal = figures_of(task, truth, made, plan, wanted, noised)
+    published |= {"interval": interval, "threshold_draw": draw_name(release)}
     root = artifacts.folder(recipe, "predictions")
     with artifacts.replacing(root / "published") as draft:
         artifacts.write_json(draft / "metrics.json", published)
     with artifacts.replacing(root / "internal") as draft:
-        people = prepared.people["person_id"].gather(rows)
         table(rows, people, truth, made).write_parquet(draft / "test.parquet")
         artifacts.write_json(draft / "metrics.json", internal)
 

@@ -12,6 +12,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from tasks.evidence.counted import DECISION_EDGES, Counted
 from tasks.evidence.score_table import ScoreTable, decided_bin, tabulate
 from tasks.evidence.simultaneous import GRAIN
 from tasks.evidence.suppress import Groups, Level
@@ -34,6 +35,9 @@ class Audited:
         scores: of each class; None unless multiclass. [N, C]
         loss: as training counts it; None where unknown. [N]
         persons: number of each row's person, 0..P-1. [N]
+        by_score: decisions follow from the score and one threshold; not so by thresholds a group.
+        low: end of each prediction's interval; None unless regression with intervals. [N]
+        high: the other end. [N]
     """
 
     task: str
@@ -43,6 +47,9 @@ class Audited:
     scores: Array | None = None
     loss: Array | None = None
     persons: Counts = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    by_score: bool = True
+    low: Array | None = None
+    high: Array | None = None
 
     def __post_init__(self) -> None:
         """Without other word, each row is a person."""
@@ -50,18 +57,28 @@ class Audited:
             object.__setattr__(self, "persons", np.arange(len(self.y)))
 
     @property
+    def inside(self) -> NDArray[np.bool_] | None:
+        """Whether each number lies in the interval of its prediction; None without intervals."""
+        if self.low is None or self.high is None:
+            return None
+        return (self.low <= self.y) & (self.y <= self.high)
+
+    @property
     def repeated(self) -> bool:
         """Whether some person has several rows."""
         return len(np.unique(self.persons)) < len(self.persons)
 
 
-def audited(predictions: pl.DataFrame, plan: TargetPlan, prefix: str = "") -> Audited:
+def audited(
+    predictions: pl.DataFrame, plan: TargetPlan, prefix: str = "", by_score: bool = True
+) -> Audited:
     """Return what is audited from the predictions of one model.
 
     Args:
         predictions: one row a held-out person.
         plan: target and decision.
         prefix: "" for the model, else twin_ or baseline_.
+        by_score: one threshold decides about everybody.
     """
     y = predictions["y_true"].to_numpy()
     d = predictions[f"{prefix or 'y_'}pred"].to_numpy()
@@ -74,7 +91,9 @@ def audited(predictions: pl.DataFrame, plan: TargetPlan, prefix: str = "") -> Au
         scores = predictions.select(names).to_numpy() if set(names) <= columns else None
         return Audited(task, y, d, scores=scores, loss=loss, persons=persons)
     if task == "regression":
-        return Audited(task, y, d, loss=loss, persons=persons)
+        ends = [f"{prefix or 'y_'}{end}" for end in ("low", "high")]
+        low, high = (predictions[e].to_numpy() if e in columns else None for e in ends)
+        return Audited(task, y, d, loss=loss, persons=persons, low=low, high=high)
     if plan.decision is None:
         raise UserError("data.decision is not set: a binary target needs it")
     wanted = plan.target.classes.index(plan.decision.favourable)
@@ -86,6 +105,7 @@ def audited(predictions: pl.DataFrame, plan: TargetPlan, prefix: str = "") -> Au
         score if wanted == 1 else 1 - score,
         loss=loss,
         persons=persons,
+        by_score=by_score,
     )
 
 
@@ -102,26 +122,50 @@ def table_of(data: Audited, groups: Groups, threshold: float, edges: Array) -> S
     Args:
         data: of a binary target.
         groups: of all features.
-        threshold: of the favourable score, an edge.
+        threshold: of the favourable score, an edge; the overall one where groups have their own.
         edges: float64 [K + 1] of the score bins.
     """
     assert data.score is not None
+    decided = decided_bin(edges, threshold)
     return tabulate(
         groups.features,
         groups.labels,
         groups.codes,
         data.y,
         data.score,
-        data.d,
+        by_threshold(data, threshold),
         edges,
-        decided_bin(edges, threshold),
+        decided,
     )
+
+
+def by_threshold(data: Audited, threshold: float) -> NDArray[Any]:
+    """Return whom one threshold for everybody would favour, 0 or 1 [N]."""
+    assert data.score is not None
+    return data.d if data.by_score else (data.score >= threshold).astype(np.int64)
+
+
+def decisions_of(data: Audited, groups: Groups) -> ScoreTable:
+    """Return binary outcomes and decisions counted by group."""
+    score = data.d.astype(np.float64)
+    codes = groups.codes
+    return tabulate(groups.features, groups.labels, codes, data.y, score, data.d, DECISION_EDGES, 1)
+
+
+def count(data: Audited, groups: Groups, threshold: float, edges: Array) -> Counted:
+    """Return both tables; arguments as in `table_of`."""
+    scores = table_of(data, groups, threshold, edges)
+    return Counted(scores, decisions_of(data, groups), data.by_score)
 
 
 def levels_of(data: Audited, groups: Groups, people: int, events: int) -> list[Level]:
     """Return which counts each level of figures rests on."""
     size = groups.tally(np.zeros(len(data.y), dtype=np.int64), 1)
     levels = [Level("people", "people", size, people)]
+    if data.inside is not None:
+        covered = groups.tally(data.inside.astype(np.int64), 2)
+        text = "people in or out of their interval"
+        levels.append(Level("covered", text, covered, events, ("people",)))
     if data.task == "multiclass":
         right = groups.tally((data.y == data.d).astype(np.int64), 2)
         text = "people predicted rightly or wrongly"

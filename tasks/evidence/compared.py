@@ -33,7 +33,8 @@ TESTED = ("selection_rate", "tpr", "fpr", "ppv", "auc", "skill")
 # Which level of suppression decides about a figure.
 LEVEL_OF = {
     **dict.fromkeys(("n",), "people"),
-    **dict.fromkeys(("positives", "base_rate", *SCORED), "outcome"),
+    **dict.fromkeys(("positives", "base_rate"), "outcome"),
+    **dict.fromkeys(SCORED, "scores"),
     "selection_rate": "decision",
     **dict.fromkeys(("tpr", "fpr", "fnr", "ppv", "accuracy"), "cells"),
 }
@@ -44,7 +45,7 @@ class Evidence:
     """A table of people, its figures, and what of them may be shown.
 
     Attributes:
-        table: of the people.
+        table: of the people, by decision or by score too.
         found: figures of all groups by metric, with intervals.
         why: by level and group, why it is withheld; None where it is shown.
         plan: confidence and references.

@@ -58,12 +58,12 @@ def sweep(table: ScoreTable, features: list[str], plan: AuditConfig, why: Reason
         table: of the people.
         features: whose groups to look at.
         plan: approval rates and confidence.
-        why: groups withheld at the level of cells are left out.
+        why: groups withheld at the level of curves are left out.
     """
     if not features or not plan.sweep:
         return []
     shown = part_of(table, features)
-    hidden = [w for w, f in zip(why["cells"], table.features, strict=True) if f in features]
+    hidden = [w for w, f in zip(why["curves"], table.features, strict=True) if f in features]
     inhabited = [n for n in range(len(shown.labels)) if shown.counts[n].sum() > 0]
     blocks = list(draws(shown, plan.bootstraps, plan.seed)) if table.noise else []
     # Everybody is in the first feature once.
@@ -142,14 +142,14 @@ def curves(table: ScoreTable, features: list[str], plan: AuditConfig, why: Reaso
         table: of the people.
         features: whose groups to look at.
         plan: confidence and smallest numbers.
-        why: groups withheld at the level of cells are left out.
+        why: groups withheld at the level of curves are left out.
     """
     found = []
     for feature in features:
         groups = [
-            {"label": table.labels[n], **_curve(table, n, plan)}
+            {"label": table.labels[n], **curve(table, n, plan)}
             for n in table.of(feature).tolist()
-            if why["cells"][n] is None and table.counts[n].sum() > 0
+            if why["curves"][n] is None and table.counts[n].sum() > 0
         ]
         found.append({"feature": feature, "groups": groups})
     return found
@@ -168,8 +168,14 @@ def _rates(merged: Array, bins: Counts, noise: float, confidence: float) -> Figu
     return Figures(found.value, np.maximum(low, 0.0), np.minimum(high, 1.0))
 
 
-def _curve(table: ScoreTable, group: int, plan: AuditConfig) -> Table:
-    """One group's curves."""
+def curve(table: ScoreTable, group: int, plan: AuditConfig) -> Table:
+    """Return one group's calibration bins and ROC points.
+
+    Args:
+        table: of the people.
+        group: its number.
+        plan: confidence.
+    """
     counts = np.maximum(table.counts[group], 0.0)
     size = counts.sum(0)
     # Noise of one count, both outcomes, must not make a bin.

@@ -4,8 +4,10 @@ G groups of a feature, K score bins. Made of a released table, this costs no pri
 are not random: who has the same score and group gets the same decision.
 """
 
+import math
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -99,18 +101,23 @@ def threshold_for(counts: Array, edges: Array, wanted: float) -> float:
 
 
 def group_thresholds(
-    table: ScoreTable, feature: str, goal: Goal = "equal_opportunity"
+    table: ScoreTable,
+    feature: str,
+    goal: Goal = "equal_opportunity",
+    approval_rate: float | None = None,
 ) -> GroupThresholds:
-    """Return thresholds that bring every group of a feature to the overall rate of today.
+    """Return thresholds that bring every group of a feature to one rate.
 
     Equal opportunity equals the share of favourable decisions among people with the favourable
     outcome (TPR), demographic parity that among all people. Overall TPR, or selection rate,
-    stays what it is.
+    stays what one threshold for everybody gives.
 
     Args:
         table: released; exact ones work too, for tests and internal use.
         feature: one of the table's.
         goal: what is made equal.
+        approval_rate: share of all people that the overall threshold favours; None: the overall
+            threshold is the table's.
 
     Raises:
         ValueError: the table has no such feature.
@@ -123,13 +130,67 @@ def group_thresholds(
     summed = held.shape[1] * (1 if goal == "equal_opportunity" else 2)
     everyone = nonnegative(held.sum(0))
     overall = float(table.edges[table.decided])
+    if approval_rate is not None:
+        all_rows = nonnegative(rows.sum((0, 1)))
+        # Counts that noise has left nothing of say nothing: the middle stands for them.
+        some = all_rows.sum() > 0
+        overall = threshold_for(all_rows, table.edges, approval_rate) if some else 0.5
     enough = max(LEAST, table.noise * np.sqrt(summed) / NOISE_SHARE)
     if everyone.sum() < enough:
         return GroupThresholds(feature, goal, overall, float("nan"), {})
-    wanted = float(everyone[table.decided :].sum() / everyone.sum())
+    if approval_rate is not None and goal == "demographic_parity":
+        wanted = approval_rate
+    else:
+        wanted = share_from(everyone, table.edges, overall)
     thresholds = {
         table.labels[group]: threshold_for(nonnegative(counts), table.edges, wanted)
         for group, counts in zip(groups.tolist(), held, strict=True)
         if counts.sum() >= enough
     }
     return GroupThresholds(feature, goal, overall, wanted, thresholds)
+
+
+def as_published(found: GroupThresholds, event_favoured: bool) -> dict[str, Any]:
+    """Return thresholds as decisions use them: on the probability of the event.
+
+    Args:
+        found: on the probability of the favourable outcome.
+        event_favoured: the event is the favourable outcome.
+    """
+
+    def turned(threshold: float) -> float:
+        return threshold if event_favoured else round(1 - threshold, 6)
+
+    return {
+        "feature": found.feature,
+        "goal": found.goal,
+        "wanted": found.wanted if math.isfinite(found.wanted) else None,
+        "overall": turned(found.overall),
+        "thresholds": {label: turned(value) for label, value in found.thresholds.items()},
+    }
+
+
+def event_predicted(
+    scores: NDArray[np.floating], labels: Iterable[str], published: Mapping[str, Any]
+) -> NDArray[np.int64]:
+    """Return for whom the event is predicted, 1 or 0.
+
+    Args:
+        scores: probability of the event [N].
+        labels: of the feature, of each person [N]; one without a threshold gets the overall one.
+        published: from `as_published`.
+    """
+    cuts = cuts_of(labels, published, published["overall"])
+    return (np.asarray(scores, dtype=np.float64) >= cuts).astype(np.int64)
+
+
+def cuts_of(labels: Iterable[str | None], published: Mapping[str, Any], overall: float) -> Array:
+    """Return the threshold of each person, float64 [N].
+
+    Args:
+        labels: of the feature, N; one without a threshold gets the overall one.
+        published: from `as_published`, or what metrics.json says of it.
+        overall: threshold of everybody else.
+    """
+    known = published["thresholds"]
+    return np.array([known.get(label, overall) for label in labels], dtype=np.float64)

@@ -25,13 +25,19 @@ class Predictions:
         scores: binary P(event) [n]; multiclass [n, C]; regression in the target's units [n].
         predicted: int64 [n] classes, or the scores themselves for regression.
         losses: float64 [n], as training counts them.
-        threshold: event is predicted from here on; None unless binary.
+        threshold: event is predicted from here on; None unless binary. Groups may have their own.
+        low: of each interval, in the target's units [n]; None where there are none.
+        high: of each interval.
+        by_group: thresholds of the groups of one feature; None where all have the same.
     """
 
     scores: Array
     predicted: NDArray[np.generic]
     losses: Array
     threshold: float | None
+    low: Array | None = None
+    high: Array | None = None
+    by_group: Figures | None = None
 
 
 def measure(truth: NDArray[np.generic], made: Predictions, plan: PredictConfig) -> Figures:
@@ -107,6 +113,18 @@ def _regression(truth: Array, made: Predictions, plan: PredictConfig) -> Figures
         "mae": stats.mean(np.abs(error), plan.confidence),
         "rmse": squared.apply(np.sqrt),
         "r2": bootstrap(sums, r2, plan.bootstraps, plan.seed, plan.confidence),
+        **_intervals(truth, made, plan),
+    }
+
+
+def _intervals(truth: Array, made: Predictions, plan: PredictConfig) -> Figures:
+    """Share of people within their interval, and its mean width."""
+    if made.low is None or made.high is None:
+        return {}
+    inside = int(((made.low <= truth) & (truth <= made.high)).sum())
+    return {
+        "interval_coverage": stats.wilson(inside, len(truth), plan.confidence),
+        "interval_width": stats.mean(made.high - made.low, plan.confidence),
     }
 
 

@@ -9,7 +9,8 @@ from tasks.recipe import OverrideConfig
 Json = dict[str, Any]
 
 # A broken promise to the people in the data is not the approver's to waive.
-PRIVACY = ("epsilon", "noise", "attack")
+PRIVACY = ("epsilon", "held_out_epsilon", "noise", "attack", "null_block")
+UNPAID = ("epsilon", "held_out_epsilon")
 
 
 def broken_promises(checks: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -18,10 +19,7 @@ def broken_promises(checks: Sequence[Mapping[str, Any]]) -> list[str]:
         check["name"]
         for check in checks
         if check["name"] in PRIVACY
-        and (
-            check["verdict"] == "fail"
-            or (check["name"] == "epsilon" and check["verdict"] != "pass")
-        )
+        and (check["verdict"] == "fail" or (check["name"] in UNPAID and check["verdict"] != "pass"))
     ]
 
 

@@ -25,7 +25,8 @@ Table = dict[str, Any]
 
 ONE_AGAINST_REST = ("base_rate", "selection_rate", "tpr", "fpr", "ppv")
 LEVEL_OF = {
-    **dict.fromkeys(("mae", "bias", "r2", "loss", "perplexity"), "people"),
+    **dict.fromkeys(("mae", "bias", "r2", "loss", "perplexity", "interval_width"), "people"),
+    "interval_coverage": "covered",
     **dict.fromkeys(("accuracy", "recall"), "cells"),
 }
 CLASS_LEVEL = {
@@ -33,7 +34,9 @@ CLASS_LEVEL = {
     "selection_rate": "decision",
     **dict.fromkeys(("tpr", "fpr", "ppv"), "classes"),
 }
-LEFT_OUT = {"interval_coverage": "The predictions are single numbers and carry no interval."}
+LEFT_OUT = {
+    "interval_coverage": "The predictions are single numbers: the recipe asks for no intervals."
+}
 
 
 def figures_of(data: Audited, groups: Groups, confidence: float) -> dict[str, Figures]:
@@ -41,11 +44,17 @@ def figures_of(data: Audited, groups: Groups, confidence: float) -> dict[str, Fi
     if data.task == "regression":
         error = np.asarray(data.d, dtype=np.float64) - data.y
         truth, predicted = np.asarray(data.y, dtype=np.float64), np.asarray(data.d, np.float64)
-        return {
+        found = {
             "mae": mean_by_group(groups, np.abs(error), data.persons, confidence),
             "bias": mean_by_group(groups, error, data.persons, confidence),
             "r2": r2_by_group(groups, truth, predicted, data.persons, confidence),
         }
+        if data.inside is not None:
+            assert data.low is not None and data.high is not None
+            inside, width = data.inside.astype(np.float64), data.high - data.low
+            found["interval_coverage"] = _share(data, groups, inside, confidence)
+            found["interval_width"] = mean_by_group(groups, width, data.persons, confidence)
+        return found
     right = (data.y == data.d).astype(np.float64)
     found = {
         "recall" if _pure(data, groups) else "accuracy": _share(data, groups, right, confidence)
@@ -63,7 +72,7 @@ def _pure(data: Audited, groups: Groups) -> bool:
 
 
 def _share(data: Audited, groups: Groups, right: Array, confidence: float) -> Figures:
-    """Share of right predictions: Wilson's interval, or one by person where persons repeat."""
+    """Share for whom something holds: Wilson's interval, or one by person where persons repeat."""
     if data.repeated:
         return mean_by_group(groups, right, data.persons, confidence)
     counts = groups.tally(right.astype(np.int64), 2).astype(np.float64)
@@ -142,7 +151,7 @@ def audit_plain(
         "sweep": {"points": []},
         "curves": [],
         "classes": _classes(data, groups, plan, why, names, single),
-        "left_out": LEFT_OUT if data.task == "regression" else {},
+        "left_out": LEFT_OUT if data.task == "regression" and data.inside is None else {},
         "gate": None,
         "not_judged": [],
     }

@@ -1,4 +1,4 @@
-"""The audit as it may be shown: from one noised table, or exact with small groups withheld.
+"""The audit as it may be shown: from noised tables, or exact with small groups withheld.
 
 N rows of held-out people.
 """
@@ -12,15 +12,16 @@ import numpy as np
 import polars as pl
 
 from tasks.evidence import history, release
-from tasks.evidence.audited import Audited, coarse_groups, levels_of, table_of
+from tasks.evidence.audited import Audited, coarse_groups, count, levels_of
+from tasks.evidence.curves import curve
 from tasks.evidence.intersections import CROSS, Crossed
-from tasks.evidence.noised import released
+from tasks.evidence.kept import kept
+from tasks.evidence.noised import Charge, released
 from tasks.evidence.plain_audit import audit_plain
-from tasks.evidence.score_table import coarse_edges, fine_edges
+from tasks.evidence.score_table import ScoreTable, coarse_edges, fine_edges
 from tasks.evidence.suppress import reasons
-from tasks.evidence.table_audit import NAMES, audit_table
+from tasks.evidence.table_audit import all_figures, as_scored, audit_table
 from tasks.evidence.table_intervals import figures
-from tasks.evidence.threshold import kept
 from tasks.recipe import AuditConfig, ReleasePlan, TargetPlan
 
 Table = dict[str, Any]
@@ -35,8 +36,9 @@ def noised_audit(
     threshold: float,
     root: Path,
     draw: str | None = None,
+    charge: Charge | None = None,
 ) -> Table:
-    """Return the audit of one noised table, for publication.
+    """Return the audit of a pair of noised tables, for publication.
 
     Args:
         data: of a binary target.
@@ -47,25 +49,39 @@ def noised_audit(
         threshold: of the favourable score.
         root: where the recipe's releases are remembered.
         draw: name of the private choice of the threshold; None where it is public.
+        charge: writes down what is about to be drawn, if anything is.
     """
     counted = kept(people, wanted)
     # Without features everyone is one group, which is no table of the report's.
     groups = release.public_groups(wanted, sensitive or {release.EVERYONE: [""] * len(people)})
     some = replace(groups, codes=groups.codes[counted])
     assert data.score is not None
-    part = Audited("binary", data.y[counted], data.d[counted], data.score[counted])
+    part = Audited(
+        "binary", data.y[counted], data.d[counted], data.score[counted], by_score=data.by_score
+    )
     edges = coarse_edges(threshold, wanted.score_bins)
-    noisy, account = released(table_of(part, some, threshold, edges), wanted, root, draw)
+    exact = count(part, some, threshold, edges)
+    noisy, account = released(exact, wanted, root, draw, charge)
+    scores, decisions = noisy.scores, noisy.decisions
     parents = {
-        name: tuple(crossing) for name, crossing in _crossings(noisy.features, wanted).items()
+        name: tuple(crossing) for name, crossing in _crossings(scores.features, wanted).items()
     }
     why = release.reasons(noisy, plan.min_people, plan.min_events)
-    everyone = release.overall(noisy)
-    found = figures(everyone, NAMES, plan.confidence, plan.bootstraps, plan.seed)
     return {
-        **audit_table(noisy, plan, parents, why),
-        "overall": {name: figure.at(0).as_dict() for name, figure in found.items()},
+        **audit_table(decisions, plan, parents, why, scores=scores),
+        **_everyone(release.overall(decisions), release.overall(scores), plan),
         "source": {"kind": "noised", "left_out": list(wanted.undeclared), **account},
+    }
+
+
+def _everyone(decisions: ScoreTable, scores: ScoreTable, plan: AuditConfig) -> Table:
+    """Figures and calibration of all people together, from both noised tables."""
+    more = ("loss", "calibration_intercept")
+    found = all_figures(decisions, scores, plan)
+    found |= figures(scores, more, plan.confidence, plan.bootstraps, plan.seed)
+    return {
+        "overall": {name: figure.at(0).as_dict() for name, figure in found.items()},
+        "calibration": curve(scores, 0, plan)["calibration"],
     }
 
 
@@ -109,9 +125,12 @@ def suppressed_audit(
     why = reasons(groups, levels, size, told)
     if data.task == "binary":
         assert threshold is not None
-        table = table_of(data, groups, threshold, fine_edges(threshold))
+        counted = count(data, groups, threshold, fine_edges(threshold))
         coarse = coarse_groups(groups, levels, why)
-        whole = audit_table(table, plan, crossed.parents, why, coarse)
+        shown = as_scored(why)
+        whole = audit_table(
+            counted.decisions, plan, crossed.parents, shown, coarse, scores=counted.scores
+        )
         whole |= {"sweep": {"points": []}, "curves": []}
     else:
         whole = audit_plain(data, crossed, plan, why, names)
@@ -128,8 +147,11 @@ def contents_of(data: Audited, people: tuple[str, ...], wanted: TargetPlan) -> d
     decided = hashlib.sha256(repr((outcome, people)).encode())
     decided.update(np.ascontiguousarray(data.d).tobytes())
     model = decided.hexdigest()
+    for ends in (data.low, data.high):
+        decided.update(b"" if ends is None else np.ascontiguousarray(ends).tobytes())
     return {
         "people": "",
         "outcome": outcome,
         **dict.fromkeys(("decision", "cells", "classes"), model),
+        "covered": decided.hexdigest(),
     }

@@ -1,7 +1,10 @@
-"""What leaves the house about held-out people: one noised histogram, and its account.
+"""What leaves the house about held-out people: two noised tables at once, and their account.
 
+The same people are counted by group, outcome and score bin, and by group, outcome and decision.
 G groups of F features together, K score bins; every person who counts is in one group of each
-feature. All that is made of the released counts is post-processing and costs nothing more.
+feature. A person's contribution is bounded in each table, and both get Gaussian noise of their
+own: together they are one Gaussian release at noise multiplier (1/a^2 + 1/b^2)^(-1/2). All that
+is made of the released counts is post-processing and costs nothing more.
 """
 
 import math
@@ -13,8 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from rnn.privacy.histogram import Histogram
-from rnn.privacy.ledger import single_epsilon, single_noise_for
+from rnn.privacy.ledger import Event, single_epsilon, single_noise_for
 from rnn.privacy.noise import Keystream
+from tasks.evidence.counted import Counted
 from tasks.evidence.intersections import CROSS
 from tasks.evidence.score_table import ScoreTable, collapse
 from tasks.evidence.suppress import UNKNOWN, Groups
@@ -61,34 +65,46 @@ def public_groups(plan: ReleasePlan, sensitive: dict[str, list[str]]) -> Groups:
 
 
 def publish(
-    table: ScoreTable, plan: ReleasePlan, stream: Keystream
-) -> tuple[ScoreTable, dict[str, Any]]:
-    """Return a table that may be published, and the account of what it cost.
+    counted: Counted, plan: ReleasePlan, stream: Keystream
+) -> tuple[Counted, dict[str, Any]]:
+    """Return tables that may be published, as they were drawn, and the account of what they cost.
 
     Args:
-        table: exact counts of the rows that are `kept`, in the groups of `public_groups`; its
+        counted: exact counts of the rows that are `kept`, in the groups of `public_groups`; the
             threshold is public or chosen privately.
         plan: epsilon and delta of a held-out person, the threshold's part included.
         stream: where the noise comes from, used for nothing else.
 
     Raises:
-        ValueError: the table has noise already.
+        ValueError: a table has noise already.
     """
-    mechanism = mechanism_for(plan, len(table.tables))
-    return noised(table, mechanism, stream), account(mechanism, plan, table, stream)
+    scores, decisions = mechanisms_for(plan, len(counted.scores.tables))
+    drawn = replace(
+        counted,
+        scores=noised(counted.scores, scores, stream),
+        decisions=noised(counted.decisions, decisions, stream),
+    )
+    return drawn, account((scores, decisions), plan, counted, stream)
 
 
-def mechanism_for(plan: ReleasePlan, tables: int) -> Histogram:
-    """Return the mechanism whose noise meets a plan's epsilon and delta.
+def mechanisms_for(plan: ReleasePlan, tables: int) -> tuple[Histogram, Histogram]:
+    """Return the mechanisms of scores and decisions, which together meet epsilon and delta.
+
+    Gaussian releases add up in 1 / noise multiplier^2: of that sum, `decision_share` is spent
+    on decisions.
 
     Args:
         plan: with the part of the threshold.
         tables: F.
     """
-    noise_multiplier = single_noise_for(
+    together = single_noise_for(
         target_epsilon=plan.epsilon, delta=plan.delta, pure_epsilon=plan.threshold_epsilon
     )
-    return Histogram(tables, noise_multiplier, plan.max_rows)
+    shares = (1 - plan.decision_share, plan.decision_share)
+    scores, decisions = (
+        Histogram(tables, together / math.sqrt(share), plan.max_rows) for share in shares
+    )
+    return scores, decisions
 
 
 def noised(table: ScoreTable, mechanism: Histogram, stream: Keystream) -> ScoreTable:
@@ -111,10 +127,38 @@ def noised(table: ScoreTable, mechanism: Histogram, stream: Keystream) -> ScoreT
     return replace(table, counts=counts, noise=mechanism.standard_deviation)
 
 
+def events_of(mechanisms: tuple[Histogram, Histogram], plan: ReleasePlan) -> list[Event]:
+    """Return all that is released about held-out people, for a ledger."""
+    about = {"people": "held-out", "unit": plan.unit}
+    found = [
+        Event(
+            released=f"people by group, outcome and {name}",
+            mechanism="gaussian",
+            noise_multiplier=mechanism.noise_multiplier,
+            **about,  # type: ignore[arg-type]
+        )
+        for name, mechanism in zip(("score", "decision"), mechanisms, strict=True)
+    ]
+    if plan.threshold_epsilon:
+        chosen = Event(
+            released="the threshold",
+            mechanism="stated",
+            epsilon=plan.threshold_epsilon,
+            **about,  # type: ignore[arg-type]
+        )
+        found.insert(0, chosen)
+    return found
+
+
 def account(
-    mechanism: Histogram, plan: ReleasePlan, table: ScoreTable, stream: Keystream
+    mechanisms: tuple[Histogram, Histogram],
+    plan: ReleasePlan,
+    counted: Counted,
+    stream: Keystream,
 ) -> dict[str, Any]:
     """Return what the release cost held-out people, as privacy_spent.json says it."""
+    scores, decisions = mechanisms
+    together = sum(m.noise_multiplier**-2 for m in mechanisms) ** -0.5
     chosen = {
         "epsilon": plan.threshold_epsilon,
         "mechanism": "exponential",
@@ -123,21 +167,22 @@ def account(
     return {
         "people": "held-out",
         "epsilon": single_epsilon(
-            noise_multiplier=mechanism.noise_multiplier,
-            delta=plan.delta,
-            pure_epsilon=plan.threshold_epsilon,
+            noise_multiplier=together, delta=plan.delta, pure_epsilon=plan.threshold_epsilon
         ),
         "delta": plan.delta,
         "unit": plan.unit,
         "adjacency": "zero-out: one unit's contribution is replaced by nothing",
-        "mechanism": "one histogram with Gaussian noise, rounded to whole numbers",
-        "tables": mechanism.tables,
-        "cells": table.counts.size,
-        "max_rows": mechanism.max_rows,
-        "sensitivity": mechanism.sensitivity,
-        "noise_multiplier": mechanism.noise_multiplier,
-        "noise": mechanism.standard_deviation,
+        "mechanism": "two histograms with Gaussian noise, rounded to whole numbers",
+        "tables": scores.tables,
+        "cells": counted.scores.counts.size + counted.decisions.counts.size,
+        "max_rows": scores.max_rows,
+        "sensitivity": scores.sensitivity,
+        "noise_multiplier": together,
+        "noise": scores.standard_deviation,
+        "decision_noise": decisions.standard_deviation,
+        "decision_share": plan.decision_share,
         "threshold": chosen if plan.threshold_epsilon else None,
+        "events": [event.as_dict() for event in events_of(mechanisms, plan)],
         "composition": "parallel with training: max",
         "left_out": list(plan.undeclared),
         "accountant": "privacy loss distributions (dp-accounting)",
@@ -163,17 +208,27 @@ def overall(table: ScoreTable) -> ScoreTable:
     return replace(table, features=(EVERYONE,), labels=(EVERYONE,), counts=counts, noise=noise)
 
 
-def reasons(table: ScoreTable, people: int, events: int) -> dict[str, list[str | None]]:
+def reasons(counted: Counted, people: int, events: int) -> dict[str, list[str | None]]:
     """Return for each level of figures and each group why it says too little, or None.
 
     Nothing has to be hidden in a noised table; a figure is left out where its counts are small
     or mostly noise, because its interval would not hold.
 
     Args:
-        table: noised.
+        counted: noised.
         people: smallest group to speak of.
         events: smallest number with each outcome, and with each decision.
     """
+    found = table_reasons(counted.decisions, people, events)
+    scores = table_reasons(counted.scores, people, events)
+    for level, source in {"scores": "outcome", "curves": "cells"}.items():
+        pairs = zip(found["people"], scores[source], strict=True)
+        found[level] = [a or b for a, b in pairs]
+    return found
+
+
+def table_reasons(table: ScoreTable, people: int, events: int) -> dict[str, list[str | None]]:
+    """Return why each level of one table's figures says too little; arguments as in `reasons`."""
     bins = np.array([table.decided, table.counts.shape[-1] - table.decided])
     cells = collapse(table.counts, table.decided)
     size = cells.sum((-2, -1))[:, None]

@@ -9,7 +9,7 @@ from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse
+from scipy import sparse, special
 
 Array = NDArray[np.float64]
 Integers = NDArray[np.int64]
@@ -18,6 +18,8 @@ Integers = NDArray[np.int64]
 ROWS = 1 << 17
 # Values of one block of resampled tables, 32 MB.
 BLOCK = 4_000_000
+# Coarse bins reach over so many units of log-odds at most.
+WIDEST = 7.0
 # Scores this close to the threshold may lie on either side of it: single precision.
 CLOSE = 1e-6
 
@@ -94,8 +96,25 @@ def fine_edges(threshold: float, bins: int = 1000) -> Array:
 
 
 def coarse_edges(threshold: float, bins: int = 10) -> Array:
-    """Return few edges, for counts that get noise; the threshold is one of them."""
-    return fine_edges(threshold, bins)
+    """Return few edges, for counts that get noise; the threshold is the middle one.
+
+    From edge to edge the odds double, or less where there are many bins: people are crowded on
+    either side of the threshold and towards the ends, where equal bins tell no two of them apart.
+
+    Args:
+        threshold: of the favourable decision.
+        bins: K, at least 2.
+
+    Example:
+        >>> coarse_edges(0.5, bins=4).round(3)
+        array([0.   , 0.333, 0.5  , 0.667, 1.   ])
+    """
+    inside = float(np.clip(threshold, CLOSE, 1 - CLOSE))
+    step = min(np.log(2), WIDEST / bins)
+    odds = special.logit(inside) + step * (np.arange(1, bins) - bins // 2)
+    edges = np.r_[0.0, special.expit(odds), 1.0]
+    edges[bins // 2] = inside
+    return edges
 
 
 def decided_bin(edges: Array, threshold: float) -> int:

@@ -12,9 +12,11 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tasks import artifacts, stats
+from tasks.evidence.group_thresholds import cuts_of
 from tasks.evidence.swap_release import publishable
 from tasks.evidence.swap_terms import UNKNOWN, Swapper, read_swaps
-from tasks.recipe import AuditConfig, DataConfig, ReleasePlan, SwapGroup, TargetPlan, TextLayout
+from tasks.recipe import AuditConfig, ReleasePlan, SwapGroup, TargetPlan, TextLayout
+from tasks.table.released import read_data
 
 Json = dict[str, Any]
 Array = NDArray[np.float64]
@@ -47,7 +49,7 @@ class Scored:
         rows: int64, row of each text among all prepared people.
         scores: P(event), predictions scaled to -1..1, or [., C].
         task: binary, multiclass or regression.
-        threshold: of a binary decision.
+        threshold: of a binary decision, of everybody or of each text.
         favoured: the event is the favourable outcome.
         scale: what one unit of a score is worth.
     """
@@ -56,7 +58,7 @@ class Scored:
     rows: NDArray[np.int64]
     scores: Array
     task: str
-    threshold: float = 0.5
+    threshold: float | Array = 0.5
     favoured: bool = True
     scale: float = 1.0
 
@@ -100,7 +102,8 @@ def changes(before: Scored, index: NDArray[np.int64], after: Array, side: Array)
     moved = (after - old) * before.scale
     if before.task == "regression":
         return Changes(np.zeros(0, dtype=bool), (moved * side)[side != 0], np.abs(moved))
-    flipped = (old >= before.threshold) != (after >= before.threshold)
+    cut = np.broadcast_to(np.asarray(before.threshold), before.scores.shape)[index]
+    flipped = (old >= cut) != (after >= cut)
     # From first to second: a text that had second terms moved the other way.
     toward = moved * side * (1 if before.favoured else -1)
     return Changes(flipped, toward[side != 0], np.abs(moved))
@@ -240,7 +243,12 @@ def held_texts(
         half = (high - low) / 2
         return Scored(texts, rows, (scores - low) / half - 1, task, scale=half)
     path = artifacts.folder(recipe, "predictions", "published", "metrics.json")
-    threshold = float(artifacts.read_json(path)["decision"]["threshold"])
+    decision = artifacts.read_json(path)["decision"]
+    threshold: float | Array = float(decision["threshold"])
+    if decision.get("by_group"):
+        # The words are swapped, the person's group is not.
+        labels = artifacts.read_sensitive_features(recipe)[decision["by_group"]["feature"]]
+        threshold = cuts_of(labels.gather(rows), decision["by_group"], float(decision["threshold"]))
     assert wanted.decision is not None
     favoured = target.classes.index(wanted.decision.favourable) == 1
     return Scored(texts, rows, scores, task, threshold, favoured)
@@ -271,7 +279,7 @@ def swap_audit(
     """
     if not plan.swaps:
         return None, None
-    data = artifacts.read_section(recipe, "data", DataConfig)
+    data = read_data(recipe)
     if not isinstance(data.sequence, TextLayout):
         return None, None
     prepared = artifacts.read_prepared(recipe)

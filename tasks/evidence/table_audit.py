@@ -1,7 +1,8 @@
-"""The audit of a binary decision, all of it computed from one table of people.
+"""The audit of a binary decision, all of it computed from tables of people.
 
-The table is exact, which is internal unless small groups are withheld, or has noise, which may
-be published. G groups of all features together.
+Tables are exact, which is internal unless small groups are withheld, or have noise, which may
+be published. One table holds scores and decisions where those follow from the score, else, and
+with noise, there are two. G groups of all features together.
 """
 
 from collections.abc import Sequence
@@ -34,11 +35,18 @@ Parents = dict[str, tuple[str, ...]]
 
 TOO_FEW = "too few people for a verdict"
 NAMES = ("n", "positives", *COUNTED, *SCORED)
+# Levels of what is no figure of a decision.
+OTHERS = ("curves", "classes", "covered")
 
 
 def nothing_withheld(labels: Sequence[str]) -> Reasons:
     """Return that every figure of every group is shown."""
-    return {level: [None] * len(labels) for level in (*LEVEL_OF.values(), "classes")}
+    return {level: [None] * len(labels) for level in (*LEVEL_OF.values(), *OTHERS)}
+
+
+def as_scored(why: Reasons) -> Reasons:
+    """Return why figures are withheld where outcomes and cells decide about those of scores."""
+    return {**why, "scores": why["outcome"], "curves": why["cells"]}
 
 
 def row_of(evidence: Evidence, group: int) -> Table:
@@ -115,22 +123,23 @@ def audit_table(
     why: Reasons,
     coarse: dict[str, tuple[int, ...]] | None = None,
     found: dict[str, Figures] | None = None,
+    scores: ScoreTable | None = None,
 ) -> Table:
     """Return tables, comparisons, sweep, curves and the gate's figure.
 
     Args:
-        table: of the people.
+        table: of the people, by decision.
         plan: references, confidence and resampling.
         parents: feature -> the single features that it crosses.
         why: by level and group, why it is withheld; None where it is shown.
         coarse: by feature, groups that the gate judges in coarse steps.
         found: figures with intervals, if not those of `figures`.
+        scores: the same people by score; None where `table` has the scores.
     """
     if not parents:
         return nothing_audited()
-    names = (*COUNTED, *SCORED)
-    found = found or figures(table, ("n", "positives", *names), plan.confidence, plan.bootstraps,
-                             plan.seed)  # fmt: skip
+    scores = scores or table
+    found = found or all_figures(table, scores, plan)
     evidence = Evidence(table, found, why, plan)
     drawn = simultaneous.resampled(evidence)
     references = {feature: _reference(table, feature, why, plan) for feature in parents}
@@ -144,8 +153,8 @@ def audit_table(
         "features": features,
         "control": controlled,
         "exploratory": adjust(rows),
-        "sweep": {"points": sweep(table, single, plan, why)},
-        "curves": curves(table, single, plan, why),
+        "sweep": {"points": sweep(scores, single, plan, why)},
+        "curves": curves(scores, single, plan, why),
         "gate": simultaneous.smallest_ratio(evidence, judged, drawn),
         "not_judged": [
             {"feature": one.feature, "group": table.labels[n], "reason": TOO_FEW}
@@ -154,6 +163,23 @@ def audit_table(
             if n not in (*one.shown, *one.coarse)
         ],
     }  # fmt: skip
+
+
+def all_figures(table: ScoreTable, scores: ScoreTable, plan: AuditConfig) -> dict[str, Figures]:
+    """Return every figure with its interval: of decisions from one table, of scores from the other.
+
+    Args:
+        table: of the people, by decision.
+        scores: the same people by score; may be the same table.
+        plan: confidence and resampling.
+    """
+    settings = (plan.confidence, plan.bootstraps, plan.seed)
+    if scores is table:
+        return figures(table, NAMES, *settings)
+    return {
+        **figures(table, ("n", "positives", *COUNTED), *settings),
+        **figures(scores, SCORED, *settings),
+    }
 
 
 def _reference(table: ScoreTable, feature: str, why: Reasons, plan: AuditConfig) -> int:

@@ -109,6 +109,12 @@ def brier(counts: Array, table: ScoreTable, confidence: float) -> Figures:
     return _influence_interval(metrics.brier(counts, table), loss, counts, confidence)
 
 
+def cross_entropy(counts: Array, table: ScoreTable, confidence: float) -> Figures:
+    """Return the mean cross-entropy with the interval of a mean of losses."""
+    loss = np.broadcast_to(metrics.log_loss(table), counts.shape)
+    return _influence_interval(metrics.cross_entropy(counts, table), loss, counts, confidence)
+
+
 def skill(counts: Array, table: ScoreTable, confidence: float) -> Figures:
     """Return the skill with the interval that people's influences on it give."""
     value = metrics.skill(counts, table)
@@ -183,6 +189,9 @@ def noncentrality(seen: Array, freedom: Array, probability: float) -> Array:
     return np.where(none, 0.0, np.where(np.isfinite(seen), np.maximum(found, 0.0), np.nan))
 
 
+INTERVALS = {"auc": auc, "brier": brier, "loss": cross_entropy, "ece": ece, "skill": skill}
+
+
 def closed_form(table: ScoreTable, names: tuple[str, ...], confidence: float) -> dict[str, Figures]:
     """Return figures of an exact table with intervals that need no resampling."""
     found: dict[str, Figures] = {}
@@ -190,7 +199,7 @@ def closed_form(table: ScoreTable, names: tuple[str, ...], confidence: float) ->
     if wanted:
         every = wilson(*metrics.rate_counts(table.cells, wanted), confidence)
         found = {name: every[..., index] for index, name in enumerate(wanted)}
-    for name, interval in (("auc", auc), ("brier", brier), ("ece", ece), ("skill", skill)):
+    for name, interval in INTERVALS.items():
         if name in names:
             found[name] = interval(table.counts, table, confidence)
     if {"calibration_slope", "calibration_intercept"} & set(names):

@@ -106,6 +106,11 @@ def log_loss(table: ScoreTable) -> Array:
     return -np.stack([np.log1p(-table.centres), np.log(table.centres)])
 
 
+def cross_entropy(counts: Array, table: ScoreTable) -> Array:
+    """Return the mean cross-entropy of score and outcome."""
+    return mean_loss(counts, log_loss(table))
+
+
 def mean_loss(counts: Array, loss: Array) -> Array:
     """Return the mean of a loss by cell."""
     return ratio((counts * loss).sum((-2, -1)), counts.sum((-2, -1)))
@@ -259,6 +264,7 @@ METRICS: dict[str, Metric] = {
     **{name: _rate(name) for name in RATES},
     "auc": auc,
     "brier": brier,
+    "loss": cross_entropy,
     "ece": ece,
     "calibration_slope": calibration_slope,
     "calibration_intercept": calibration_intercept,

@@ -4,8 +4,8 @@ n held-out people. The event is predicted where its probability is at least the 
 """
 
 import secrets
+from collections.abc import Callable
 from fractions import Fraction
-from hashlib import blake2b
 
 import numpy as np
 import polars as pl
@@ -14,9 +14,12 @@ from numpy.typing import NDArray
 from rnn.privacy.choice import choose
 from rnn.privacy.noise import Keystream
 from tasks.evidence.calibration import GRID
+from tasks.evidence.kept import kept
 from tasks.recipe import ReleasePlan
 
 Array = NDArray[np.float64]
+# Scores and the wanted share of favourable decisions -> threshold.
+Chooser = Callable[[Array, float, bool], float]
 
 # Numbers of the streams of a seeded run; training uses the numbers of its steps.
 THRESHOLD, HISTOGRAM = 2**62, 2**62 + 1
@@ -43,33 +46,6 @@ def draw_name(plan: ReleasePlan) -> str | None:
     if plan.mode != "noised" or not plan.threshold_epsilon:
         return None
     return secrets.token_hex(8) if plan.insecure_seed is None else "seeded"
-
-
-def kept(person_ids: pl.Series, plan: ReleasePlan) -> NDArray[np.bool_]:
-    """Return which rows count in a release: at most max_rows of a person, drawn by a hash.
-
-    Which of a person's rows are kept depends on that person's rows alone. Where the unit is a
-    record, every row is a unit.
-
-    Args:
-        person_ids: str [n], of each row.
-        plan: unit and max_rows.
-    """
-    chosen = np.ones(len(person_ids), dtype=np.bool_)
-    if plan.unit == "record":
-        return chosen
-    drawn: dict[str, list[tuple[bytes, int]]] = {}
-    for row in np.flatnonzero(person_ids.is_duplicated().to_numpy()).tolist():
-        mine = drawn.setdefault(person_ids[row], [])
-        mine.append((_draw(person_ids[row], len(mine)), row))
-    for mine in drawn.values():
-        chosen[[row for _, row in sorted(mine)[plan.max_rows :]]] = False
-    return chosen
-
-
-def _draw(person: str, rank: int) -> bytes:
-    """A number for the rank-th row of a person."""
-    return blake2b(f"{rank} {person}".encode(), digest_size=8, person=b"kept rows").digest()
 
 
 def grid() -> Array:
@@ -121,3 +97,27 @@ def private_threshold(
         stream=stream,
     )
     return float(grid()[index])
+
+
+def published_chooser(
+    plan: ReleasePlan, person_ids: pl.Series, charge: Callable[[], None]
+) -> Chooser:
+    """Return how the model's threshold is found: privately where its release promises epsilon.
+
+    Twin and baseline stay internal, and so do their thresholds.
+
+    Args:
+        plan: of what is published about held-out people.
+        person_ids: of the rows to be scored.
+        charge: writes the choice down before it is drawn, or refuses it.
+    """
+    if plan.mode != "noised":
+        return exact_threshold
+
+    def choose(scores: Array, rate: float, favourable_event: bool) -> float:
+        counted = scores[kept(person_ids, plan)]
+        charge()
+        stream = keystream(plan, THRESHOLD)
+        return private_threshold(counted, rate, favourable_event, plan, stream)
+
+    return choose

@@ -8,11 +8,12 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from tasks import artifacts, predict
+from rnn.privacy.ledger import Event, epsilon_of
+from tasks import artifacts, population, predict
 from tasks import audit as stage
 from tasks.evidence.audited import audited
 from tasks.params import UserError
-from tasks.recipe import Decision, TargetPlan
+from tasks.recipe import Decision, PopulationPlan, TargetPlan
 from tests.heldout import RECIPE, RELEASE, TARGETS, write_tree
 
 
@@ -70,7 +71,43 @@ def test_what_is_published_has_noise_and_an_account(tree: Path) -> None:
     noisy = published["features"][0]["groups"][1]["metrics"]["n"]
     assert noisy["value"] != exact
     assert noisy["low"] < exact < noisy["high"]
-    assert published["overall"]["accuracy"]["value"] is not None
+    overall, inside = published["overall"], artifacts.read_json(
+        artifacts.folder(RECIPE, "predictions", "internal", "metrics.json")
+    )  # fmt: skip
+    for name in ("accuracy", "auc", "loss"):
+        figure, true = overall[name], inside["model"][name]["value"]
+        assert figure["value"] != true
+        # Score bins round what rests on scores.
+        assert figure["low"] - 0.05 < true < figure["high"] + 0.05
+    assert overall["n"]["value"] != inside["n"] == pytest.approx(overall["n"]["value"], abs=10)
+    assert all(set(row["rate"]) == {"value", "low", "high"} for row in published["calibration"])
+
+
+def test_tables_are_charged_before_they_are_drawn_and_once(tree: Path) -> None:
+    artifacts.write_section(RECIPE, "release", replace(RELEASE, insecure_seed=None))
+    artifacts.write_section(RECIPE, "population", PopulationPlan(population="p", split="s"))
+    stage.main([RECIPE])
+    stage.main([RECIPE])
+    (entry,) = population.read("p")
+    assert (entry.event.people, entry.event.mechanism, entry.split) == ("held-out", "gaussian", "s")
+    source = artifacts.read_json(tree / "published" / "audit.json")["source"]
+    assert entry.event.noise_multiplier == pytest.approx(source["noise_multiplier"])
+    # With the threshold that predict charged, this is the epsilon that the audit states.
+    chosen = Event(
+        released="", people="held-out", mechanism="stated", epsilon=RELEASE.threshold_epsilon
+    )
+    together = epsilon_of([entry.event, chosen], RELEASE.delta)
+    assert together == pytest.approx(source["epsilon"], abs=1e-6)
+    assert source["epsilon"] <= RELEASE.epsilon
+    # Another table would pass the cap: nothing is drawn, and nothing written.
+    cap = PopulationPlan(population="p", split="s", max_epsilon=6.5)
+    artifacts.write_section(RECIPE, "population", cap)
+    artifacts.write_section(RECIPE, "release", replace(RELEASE, insecure_seed=None, score_bins=8))
+    before = artifacts.digest_folder(tree), artifacts.digest_folder(Path(".sordino"))
+    with pytest.raises(UserError, match=r"ledger\.max_epsilon = 6\.5 would be passed"):
+        stage.main([RECIPE])
+    assert (artifacts.digest_folder(tree), artifacts.digest_folder(Path(".sordino"))) == before
+    assert len(population.read("p")) == 1
 
 
 def test_the_same_histogram_is_released_once_without_a_seed(tree: Path) -> None:
@@ -150,8 +187,13 @@ def test_other_targets_are_published_exactly_with_small_groups_withheld(
     tree = artifacts.folder(RECIPE, "audit")
     published = artifacts.read_json(tree / "published" / "audit.json")
     internal = artifacts.read_json(tree / "internal" / "audit.json")
-    assert (published["source"], published["gate"]) == ({"kind": "suppressed"}, None)
-    names = {"multiclass": {"accuracy", "loss", "perplexity"}, "regression": {"mae", "bias", "r2"}}
+    assert (published["source"]["kind"], published["gate"]) == ("suppressed", None)
+    account = (published["source"].get("interval") or {}).get("account", {})
+    assert account.get("epsilon") == (RELEASE.epsilon if task == "regression" else None)
+    names = {
+        "multiclass": {"accuracy", "loss", "perplexity"},
+        "regression": {"mae", "bias", "r2", "interval_coverage", "interval_width"},
+    }
     (table,) = internal["model"]["features"]
     assert set(table["groups"][0]["metrics"]) == names[task]
     assert len(internal["model"]["classes"]) == (3 if task == "multiclass" else 0)

@@ -8,13 +8,16 @@ import pytest
 import yaml
 
 from tasks import artifacts, gate
+from tasks.evidence.override import broken_promises
 from tasks.params import UserError
 from tasks.recipe import GateConfig, OverrideConfig, OverridePlan
+from tests import fake
 from tests.heldout import RECIPE, SPENT, write_tree
 from tests.test_architecture import ROOT
 
 CONFIG = GateConfig(max_epsilon=3, min_auc=0.7, min_group_ratio=0.8)
 ATTACK = {"verdict": "consistent", "claim": SPENT.epsilon}
+BLOCK = {"verdict": "consistent"}
 
 
 def _figure(value: float, low: float, high: float) -> dict[str, float]:
@@ -36,7 +39,8 @@ AUDIT = {
 def _decide(**changes: Any) -> dict[str, Any]:
     """The decision where everything is well but for the changes."""
     given = {
-        "config": CONFIG, "spent": SPENT, "metrics": METRICS, "audit": AUDIT, "attack": ATTACK
+        "config": CONFIG, "spent": SPENT, "metrics": METRICS, "audit": AUDIT, "attack": ATTACK,
+        "null_block": BLOCK,
     }  # fmt: skip
     given |= changes
     return gate.decide(**{"before": given["config"], **given})
@@ -51,7 +55,7 @@ def test_all_well_passes() -> None:
     decision = _decide()
     assert decision["verdict"] == "pass"
     assert [check["name"] for check in decision["checks"]] == [
-        "epsilon", "noise", "attack", "auc", "group_ratio", "bars"
+        "epsilon", "noise", "attack", "null_block", "auc", "group_ratio", "bars"
     ]  # fmt: skip
     assert (decision["epsilon"], decision["delta"], decision["insecure"]) == (2.0, 1e-4, False)
     for check in decision["checks"]:
@@ -107,7 +111,9 @@ def test_no_bar_is_no_check() -> None:
     config = GateConfig(max_epsilon=3, min_group_ratio=None)
     decision = _decide(config=config, metrics={}, audit={"gate": None})
     assert decision["verdict"] == "pass"
-    assert [check["name"] for check in decision["checks"]] == ["epsilon", "noise", "attack", "bars"]
+    assert [check["name"] for check in decision["checks"]] == [
+        "epsilon", "noise", "attack", "null_block", "bars"
+    ]  # fmt: skip
 
 
 def test_accuracy_is_checked_where_a_bar_is_set() -> None:
@@ -141,6 +147,54 @@ def test_repeatable_noise_fails() -> None:
 )
 def test_the_attack_speaks_of_this_claim(attack: dict[str, Any], verdict: str) -> None:
     assert _decide(attack=attack)["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("block", "verdict"),
+    [
+        (fake.null_block(), "pass"),
+        (fake.null_block("violated"), "fail"),
+        ({"verdict": "fine"}, "inconclusive"),
+        ({}, "inconclusive"),
+        (None, "inconclusive"),
+    ],
+)
+def test_a_run_that_nothing_measured_is_no_pass(block: Any, verdict: str) -> None:
+    decision = _decide(null_block=block)
+    assert decision["verdict"] == _check(decision, "null_block")["verdict"] == verdict
+    assert ("Nothing measured" in _check(decision, "null_block")["reason"]) == (
+        verdict == "inconclusive"
+    )
+
+
+@pytest.mark.parametrize(
+    ("epsilon", "verdict"), [(2.9, "pass"), (3.1, "fail"), (None, "inconclusive")]
+)
+def test_the_bar_of_epsilon_holds_for_held_out_people_too(epsilon: Any, verdict: str) -> None:
+    for source in (
+        {"kind": "noised", "epsilon": epsilon},
+        {"kind": "suppressed", "interval": {"account": {"epsilon": epsilon, "unit": "person"}}},
+    ):
+        decision = _decide(audit={**AUDIT, "source": source})
+        check = _check(decision, "held_out_epsilon")
+        assert decision["verdict"] == check["verdict"] == verdict
+        assert (check["value"], check["bar"]) == (epsilon, 3)
+        # Neither of the two alone passes the bar, and their sum is nobody's.
+        assert _check(decision, "epsilon")["verdict"] == "pass"
+        assert bool(broken_promises(decision["checks"])) == (verdict != "pass")
+    assert (
+        _check(
+            _decide(audit={**AUDIT, "source": {"kind": "noised", "epsilon": 3.1}}),
+            "held_out_epsilon",
+        )["reason"]
+        == "The held-out people's epsilon is 3.100: above 3."
+    )
+
+
+def test_exact_figures_promise_no_epsilon_and_are_not_checked_for_one() -> None:
+    for source in ({"kind": "suppressed"}, {"kind": "suppressed", "interval": None}):
+        names = {check["name"] for check in _decide(audit={**AUDIT, "source": source})["checks"]}
+        assert "held_out_epsilon" not in names
 
 
 def test_a_failure_outweighs_what_is_unclear() -> None:
@@ -307,6 +361,23 @@ def test_nobody_overrides_a_violated_attack(capsys: pytest.CaptureFixture[str]) 
     _override(model)
     decision = _gate()
     assert (decision["verdict"], decision["override"]["status"]) == ("fail", "refused")
+
+
+@pytest.mark.usefixtures("here")
+def test_nobody_overrides_a_violated_null_block(capsys: pytest.CaptureFixture[str]) -> None:
+    _tree(METRICS)
+    block = artifacts.folder(RECIPE, "model", "null_block.json")
+    artifacts.write_json(block, fake.null_block("violated"))
+    model = artifacts.digest_folder(artifacts.folder(RECIPE, "model"))[:12]
+    _override(model)
+    decision = _gate()
+    assert (decision["verdict"], decision["override"]["status"]) == ("fail", "refused")
+    assert "null_block" in decision["override"]["words"]
+    block.unlink()
+    _override(artifacts.digest_folder(artifacts.folder(RECIPE, "model"))[:12])
+    assert (_gate()["verdict"], _gate()["override"]["status"]) == ("inconclusive", "applied")
+    artifacts.write_json(block, None)
+    assert _gate()["verdict"] == "inconclusive"
 
 
 @pytest.mark.usefixtures("here")

@@ -12,12 +12,13 @@ import torch
 from sklearn.metrics import log_loss, r2_score, roc_auc_score
 
 from rnn.model import probabilities
-from tasks import artifacts, predict
+from tasks import artifacts, population, predict
 from tasks.evidence import metrics
+from tasks.evidence.prediction_interval import setting_aside
 from tasks.evidence.scoring import losses_of_scores, model_logits
 from tasks.evidence.threshold import exact_threshold
 from tasks.params import UserError
-from tasks.recipe import Decision, PredictConfig
+from tasks.recipe import Decision, PopulationPlan, PredictConfig
 from tests.heldout import RECIPE, RELEASE, TARGETS, write_tree
 
 PLAN = PredictConfig(bootstraps=200)
@@ -91,30 +92,39 @@ def _run(task: str, **options: Any) -> tuple[pl.DataFrame, dict[str, Any], dict[
 def test_binary_stage() -> None:
     table, published, internal = _run("binary")
     truth = table["y_true"].to_numpy()
-    assert published["model"]["auc"]["value"] == pytest.approx(
-        roc_auc_score(truth, table["y_score"])
-    )
-    assert published["model"]["loss"]["value"] == pytest.approx(log_loss(truth, table["y_score"]))
+    model = internal["model"]
+    assert model["auc"]["value"] == pytest.approx(roc_auc_score(truth, table["y_score"]))
+    assert model["loss"]["value"] == pytest.approx(log_loss(truth, table["y_score"]))
     assert internal["paired"]["auc_minus_baseline"]["value"] == pytest.approx(
-        published["model"]["auc"]["value"] - internal["baseline"]["auc"]["value"]
+        model["auc"]["value"] - internal["baseline"]["auc"]["value"]
     )
     # Each model decides at the same approval rate, with a threshold of its own.
     for prefix in ("y_", "twin_", "baseline_"):
         assert 1 - table[f"{prefix}pred"].mean() == pytest.approx(0.7, abs=0.05)
     assert internal["twin"]["decision"]["threshold"] != published["decision"]["threshold"]
     assert published["decision"]["favourable"] == "no"
-    assert sum(row["n"] for row in published["calibration"]) == published["n"] == len(table)
+    assert sum(row["n"] for row in internal["calibration"]) == internal["n"] == len(table)
     rows = artifacts.read_prepared(RECIPE).rows("test")
     assert table["row"].to_list() == rows.tolist()
     assert table["person_id"].to_list() == [f"p{row}" for row in rows]
 
 
-def test_published_metrics_hold_nothing_of_twin_or_baseline() -> None:
-    _, published, _ = _run("binary")
-    assert set(published) == {
-        "task", "n", "confidence", "model", "decision", "calibration", "threshold_draw"
-    }  # fmt: skip
-    assert "twin" not in json.dumps(published)
+def test_published_metrics_hold_nothing_exact_of_held_out_people() -> None:
+    _, published, internal = _run("binary")
+    assert set(published) == {"task", "confidence", "decision", "interval", "threshold_draw"}
+    assert set(published["decision"]) - {"by_group"} == {"threshold", "event", "favourable"}
+    assert published["interval"] is None
+    # The threshold is chosen privately; all else comes from the recipe.
+    assert (published["decision"]["event"], published["decision"]["favourable"]) == ("yes", "no")
+    artifacts.write_section(RECIPE, "release", replace(RELEASE, mode="suppressed"))
+    predict.main([RECIPE])
+    root = artifacts.folder(RECIPE, "predictions", "published")
+    exact = artifacts.read_json(root / "metrics.json")
+    assert set(exact) == {*published, "n", "model", "calibration"}
+    # What is not of decisions is the same exact figure that the noised mode keeps inside.
+    assert exact["model"]["auc"] == internal["model"]["auc"]
+    assert exact["n"] == internal["n"]
+    assert "twin" not in json.dumps(exact)
 
 
 def test_multiclass_stage() -> None:
@@ -134,10 +144,69 @@ def test_regression_stage_speaks_in_units() -> None:
     table, published, internal = _run("regression")
     assert 0 <= table["y_true"].min() < 5  # type: ignore[operator]
     assert 35 < table["y_true"].max() <= 40  # type: ignore[operator]
+    held = artifacts.read_prepared(RECIPE)
+    aside = setting_aside(held.people["person_id"].gather(held.rows("test")))
+    assert 0 < len(table) == (~aside).sum() < len(aside)
+    assert not setting_aside(table["person_id"]).any()
+    inside = (table["y_low"] <= table["y_true"]) & (table["y_true"] <= table["y_high"])
+    assert published["model"]["interval_coverage"]["value"] == pytest.approx(inside.mean())
+    assert internal["twin"]["interval_coverage"]["value"] == pytest.approx(
+        ((table["twin_low"] <= table["y_true"]) & (table["y_true"] <= table["twin_high"])).mean()
+    )
+    width = (table["y_high"] - table["y_low"]).to_numpy()
+    assert published["model"]["interval_width"]["value"] == pytest.approx(width.mean())
+    half_width = published["interval"]["half_width"]
+    for end, side in (("y_low", -half_width), ("y_high", half_width)):
+        assert table[end].to_numpy() == pytest.approx(np.clip(table["y_score"] + side, 0, 40))
+    assert published["interval"]["level"] == 0.9
+    assert published["interval"]["account"]["epsilon"] == RELEASE.epsilon
     error = (table["y_score"] - table["y_true"]).to_numpy()
     assert published["model"]["mae"]["value"] == pytest.approx(np.abs(error).mean())
     assert internal["baseline"]["mae"]["value"] < published["model"]["mae"]["value"]
     assert set(internal["paired"]) >= {"mae_minus_twin", "loss_minus_baseline"}
+
+
+def test_without_intervals_nobody_is_set_aside() -> None:
+    write_tree("regression", people=200)
+    plan = PredictConfig(bootstraps=100, baseline="none", interval=None)
+    artifacts.write_section(RECIPE, "predict", plan)
+    predict.main([RECIPE])
+    table = artifacts.read_predictions(RECIPE)
+    assert len(table) == len(artifacts.read_prepared(RECIPE).rows("test"))
+    assert "y_low" not in table.columns
+
+
+def test_every_draw_is_charged_before_it_is_drawn() -> None:
+    write_tree("binary", people=300)
+    artifacts.write_section(RECIPE, "release", replace(RELEASE, insecure_seed=None))
+    artifacts.write_section(RECIPE, "population", PopulationPlan(population="p", split="s"))
+    predict.main([RECIPE])
+    predict.main([RECIPE])
+    entries = population.read("p")
+    assert [(e.event.epsilon, e.event.people, e.split) for e in entries] == [
+        (2.0, "held-out", "s")
+    ] * 2
+    # Two thresholds cost 4, the tables to come nearly 8 with one of them: refused as a whole.
+    cap = PopulationPlan(population="p", split="s", max_epsilon=9.0)
+    artifacts.write_section(RECIPE, "population", cap)
+    before = artifacts.digest_folder(artifacts.folder(RECIPE, "predictions"))
+    with pytest.raises(UserError, match=r"ledger\.max_epsilon = 9 would be passed: p has spent 4"):
+        predict.main([RECIPE])
+    assert artifacts.digest_folder(artifacts.folder(RECIPE, "predictions")) == before
+    assert len(population.read("p")) == 2
+
+
+def test_the_width_of_intervals_is_charged() -> None:
+    write_tree("regression", people=200)
+    unseeded = replace(RELEASE, mode="suppressed", epsilon=3.0, insecure_seed=None)
+    artifacts.write_section(RECIPE, "release", unseeded)
+    artifacts.write_section(RECIPE, "population", PopulationPlan(population="p"))
+    predict.main([RECIPE])
+    (entry,) = population.read("p")
+    assert (entry.event.epsilon, entry.event.people) == (3.0, "held-out")
+    artifacts.write_section(RECIPE, "predict", PredictConfig(baseline="none", interval=None))
+    predict.main([RECIPE])
+    assert len(population.read("p")) == 1
 
 
 def test_scores_are_the_model_s_in_any_order() -> None:

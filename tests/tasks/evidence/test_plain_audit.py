@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 from sklearn.metrics import precision_score, r2_score, recall_score, roc_auc_score
 
-from tasks.evidence.audited import Audited
+from tasks.evidence.audited import Audited, levels_of
 from tasks.evidence.intersections import cross
 from tasks.evidence.means import mean_by_group, perplexity, r2_by_group
 from tasks.evidence.plain_audit import audit_plain, one_against_rest
 from tasks.evidence.privacy_cost import privacy_cost
-from tasks.evidence.suppress import find_groups
+from tasks.evidence.suppress import find_groups, reasons
 from tasks.evidence.table_audit import nothing_withheld
 from tasks.recipe import AuditConfig
-from tasks.stats import mean
+from tasks.stats import mean, wilson
 
 PLAN = AuditConfig(bootstraps=400)
 RNG = np.random.default_rng(5)
@@ -100,6 +100,61 @@ def test_numbers_have_error_bias_and_say_what_is_left_out() -> None:
     (row,) = found["features"][0]["comparisons"]["to_reference"]
     assert row["bias_difference"]["value"] == pytest.approx(0.75)
     assert "interval" in found["left_out"]["interval_coverage"]
+
+
+def test_intervals_are_counted_by_group() -> None:
+    y = np.zeros(400)
+    low = np.where(IN_A, -1.0, -2.0)
+    # A fifth of b and a tenth of a lie outside.
+    place = np.where(IN_A, np.cumsum(IN_A), np.cumsum(~IN_A))
+    y[(place % np.where(IN_A, 10, 5)) == 0] = 3.0
+    data = Audited("regression", y, np.zeros(400), low=low, high=-low)
+    found = _audit(data)
+    assert found["left_out"] == {}
+    for label, inside, width in (("a", IN_A, 2.0), ("b", ~IN_A, 4.0)):
+        figures, people = _metrics(found, label), int(inside.sum())
+        out = int((y[inside] == 3).sum())
+        expected = wilson(people - out, people)
+        for end in ("value", "low", "high"):
+            assert figures["interval_coverage"][end] == pytest.approx(getattr(expected, end))
+        assert figures["interval_width"]["value"] == pytest.approx(width)
+    (row,) = found["features"][0]["comparisons"]["to_reference"]
+    gap = _metrics(found, "a")["interval_coverage"]["value"] - _metrics(found, "b")[
+        "interval_coverage"
+    ]["value"]  # fmt: skip
+    assert row["interval_coverage_difference"]["value"] == pytest.approx(gap) == pytest.approx(
+        0.1, abs=0.02
+    )  # fmt: skip
+    # Rows of one person count as one: the same people tripled are no surer.
+    tripled = Audited(
+        "regression", np.tile(y, 3), np.zeros(1200), persons=np.tile(ALONE, 3),
+        low=np.tile(low, 3), high=np.tile(-low, 3),
+    )  # fmt: skip
+    other = _metrics(_audit(tripled, LABELS * 3), "a")["interval_coverage"]
+    once = _metrics(found, "a")["interval_coverage"]
+    assert other["value"] == pytest.approx(once["value"])
+    assert other["high"] - other["low"] > 0.9 * (once["high"] - once["low"])
+
+
+def test_who_is_outside_of_the_interval_is_hidden_where_few_are() -> None:
+    y = np.zeros(400)
+    # Nine people of a lie outside: fewer than ten; of b many do.
+    y[np.flatnonzero(IN_A)[:9]] = 3.0
+    y[np.flatnonzero(~IN_A)[:60]] = 3.0
+    ends = np.ones(400)
+    data = Audited("regression", y, np.zeros(400), low=-ends, high=ends)
+    crossed = cross(GROUPS, 1)
+    levels = levels_of(data, GROUPS, PLAN.min_people, PLAN.min_events)
+    size = GROUPS.tally(np.zeros(400, dtype=np.int64), 1)[:, 0]
+    found = audit_plain(data, crossed, PLAN, reasons(GROUPS, levels, size))
+    # With the total public, what b showed would give a away.
+    for label in ("a", "b"):
+        assert _metrics(found, label)["interval_coverage"] is None
+        assert _metrics(found, label)["mae"] is not None
+    y[np.flatnonzero(IN_A)[:10]] = 3.0
+    levels = levels_of(data, GROUPS, PLAN.min_people, PLAN.min_events)
+    shown = audit_plain(data, crossed, PLAN, reasons(GROUPS, levels, size))
+    assert _metrics(shown, "a")["interval_coverage"] is not None
 
 
 def _classes() -> Audited:

@@ -9,25 +9,28 @@ import polars as pl
 import pytest
 
 from rnn.privacy.histogram import Histogram
-from rnn.privacy.ledger import single_epsilon
+from rnn.privacy.ledger import Event, epsilon_of, single_epsilon
 from rnn.privacy.noise import Keystream
 from tasks.evidence import release
+from tasks.evidence.audited import Audited, count
+from tasks.evidence.counted import Counted, combined
+from tasks.evidence.kept import kept
 from tasks.evidence.release import (
-    mechanism_for,
+    mechanisms_for,
     noised,
     overall,
     public_groups,
     reasons,
+    table_reasons,
 )
 from tasks.evidence.score_table import (
     ScoreTable,
     coarse_edges,
     decided_bin,
     draws,
-    tabulate,
 )
 from tasks.evidence.table_intervals import difference, figures
-from tasks.evidence.threshold import kept
+from tasks.evidence.table_metrics import collapsed
 from tasks.recipe import ReleasePlan
 
 BINS = 4
@@ -40,6 +43,7 @@ PLAN = ReleasePlan(
     threshold_epsilon=0.3,
     unit="person",
     max_rows=1,
+    decision_share=0.5,
     score_bins=BINS,
     groups={"sex": ("f", "m", "unknown"), "age": ("young", "old", "unknown")},
     intersections=(("sex", "age"),),
@@ -57,22 +61,28 @@ def _people(size: int, seed: int) -> tuple[list[str], dict[str, list[str]], np.n
     return ids, labels, rng.integers(0, 2, size), rng.random(size)
 
 
-def _table(plan: ReleasePlan, rows: np.ndarray, people: tuple) -> ScoreTable:
-    """The exact table of some rows, as a release counts it."""
+def _counted(plan: ReleasePlan, rows: np.ndarray, people: tuple, by_score: bool = True) -> Counted:
+    """The exact tables of some rows, as a release counts them."""
     ids, labels, y, score = people
     rows = rows[kept(pl.Series([ids[row] for row in rows]), plan)]
     groups = public_groups(plan, {k: [v[row] for row in rows] for k, v in labels.items()})
-    decision = (score >= 0.5).astype(int)
-    return tabulate(
-        groups.features, groups.labels, groups.codes, y[rows], score[rows], decision[rows],
-        EDGES, DECIDED,
-    )  # fmt: skip
+    # By group, women are decided at 0.3.
+    cut = np.where((np.array(labels["sex"]) == "f") & (not by_score), 0.3, 0.5)
+    decision = (score >= cut).astype(int)
+    data = Audited("binary", y[rows], decision[rows], score[rows], by_score=by_score)
+    return count(data, groups, 0.5, EDGES)
 
 
+@pytest.mark.parametrize("by_score", [True, False])
 @pytest.mark.parametrize("most", [1, 2, 100])
-def test_no_person_moves_the_table_further_than_the_account_says(most: int) -> None:
-    plan = replace(PLAN, max_rows=most)
-    reached = 0.0
+def test_no_person_moves_the_tables_further_than_the_account_says(
+    most: int, by_score: bool
+) -> None:
+    """Both tables together, each over the noise that it gets: what epsilon is made of."""
+    plan = replace(PLAN, max_rows=most, decision_share=0.3)
+    reached, together = np.zeros(2), 0.0
+    mechanisms = mechanisms_for(plan, 3)
+    noise = [m.noise_multiplier * m.sensitivity for m in mechanisms]
     for seed in range(3):
         people = _people(40, seed)
         ids = np.array(people[0])
@@ -81,14 +91,28 @@ def test_no_person_moves_the_table_further_than_the_account_says(most: int) -> N
         people = (ids.tolist(), *people[1:])
         for values in (*people[1].values(), people[2], people[3]):
             values[:10] = [values[0]] * 10  # type: ignore[index]
-        whole = _table(plan, np.arange(40), people)
+        whole = _counted(plan, np.arange(40), people, by_score)
         for person in set(ids):
-            rest = _table(plan, np.flatnonzero(ids != person), people)
-            assert rest.labels == whole.labels
-            reached = max(reached, float(np.linalg.norm(whole.counts - rest.counts)))
-    mechanism = mechanism_for(plan, len(whole.tables))
-    assert mechanism.sensitivity == pytest.approx(most * math.sqrt(3))
+            rest = _counted(plan, np.flatnonzero(ids != person), people, by_score)
+            assert rest.scores.labels == whole.scores.labels == whole.decisions.labels
+            moved = np.array(
+                [
+                    np.linalg.norm(a.counts - b.counts)
+                    for a, b in (
+                        (whole.scores, rest.scores),
+                        (whole.decisions, rest.decisions),
+                    )
+                ]
+            )
+            reached = np.maximum(reached, moved)
+            together = max(together, float(np.linalg.norm(moved / noise)))
+    assert [m.sensitivity for m in mechanisms] == pytest.approx([most * math.sqrt(3)] * 2)
     assert reached == pytest.approx(min(most, 10) * math.sqrt(3))
+    # As one Gaussian release: never more than the plan's noise multiplier promises.
+    promised = sum(m.noise_multiplier**-2 for m in mechanisms) ** 0.5
+    assert together == pytest.approx(promised * min(most, 10) / most)
+    spent = single_epsilon(noise_multiplier=1 / promised, delta=1e-6, pure_epsilon=0.3)
+    assert 0.99 * plan.epsilon < spent <= plan.epsilon
 
 
 def test_groups_are_those_of_the_recipe_whoever_is_there() -> None:
@@ -123,19 +147,42 @@ def _exact(share: float = 0.5, people: int = 6000, seed: int = 0) -> ScoreTable:
     return ScoreTable(("sex", "sex", "age", "age", "age"), tuple("fmabc"), both, EDGES, DECIDED)
 
 
+def _both(exact: ScoreTable, by_score: bool = True) -> Counted:
+    """Both tables of people whose decisions follow from the score."""
+    return Counted(exact, collapsed(exact), by_score)
+
+
+def _drawn(exact: Counted, mechanisms: tuple[Histogram, Histogram], seed: int) -> Counted:
+    """Noised tables, without the account that takes a while."""
+    stream, tables = Keystream.from_seed(seed), (exact.scores, exact.decisions)
+    found = [noised(t, m, stream) for t, m in zip(tables, mechanisms, strict=True)]
+    return Counted(*found, exact.by_score)
+
+
 def test_published_counts_carry_the_noise_of_the_account() -> None:
-    exact = _exact()
-    table, account = release.publish(exact, PLAN, Keystream.from_seed(0))
-    mechanism = Histogram(2, account["noise_multiplier"])
-    raw = mechanism.release(exact.counts, Keystream.from_seed(0))
-    assert np.array_equal(table.counts, raw)
-    assert table.noise == account["noise"] == mechanism.standard_deviation
+    exact = _both(_exact())
+    tables, account = release.publish(exact, PLAN, Keystream.from_seed(0))
+    stream = Keystream.from_seed(0)
+    found = (tables.scores, exact.scores), (tables.decisions, exact.decisions)
+    mechanisms = mechanisms_for(PLAN, 2)
+    for (table, before), mechanism in zip(found, mechanisms, strict=True):
+        # One stream for both: no number of it is used twice.
+        assert np.array_equal(table.counts, mechanism.release(before.counts, stream))
+        assert table.noise == mechanism.standard_deviation
+    assert (account["noise"], account["decision_noise"]) == (
+        tables.scores.noise,
+        tables.decisions.noise,
+    )
     assert account["sensitivity"] == math.sqrt(2)
     spent = single_epsilon(
         noise_multiplier=account["noise_multiplier"], delta=1e-6, pure_epsilon=0.3
     )
     assert account["epsilon"] == spent
     assert 0.99 * PLAN.epsilon < spent <= PLAN.epsilon
+    # The same from the events, composed one by one.
+    events = [Event(**event) for event in account["events"]]
+    assert [event.people for event in events] == ["held-out"] * 3
+    assert epsilon_of(events, 1e-6) == pytest.approx(spent, abs=2e-3)
     assert account["threshold"]["epsilon"] == 0.3
     assert (account["people"], account["composition"]) == (
         "held-out",
@@ -146,7 +193,7 @@ def test_published_counts_carry_the_noise_of_the_account() -> None:
 
 
 def test_a_stated_threshold_costs_nothing_and_leaves_more() -> None:
-    exact = _exact()
+    exact = _both(_exact())
     with_choice = release.publish(exact, PLAN, Keystream.from_seed(0))[1]
     without = release.publish(exact, replace(PLAN, threshold_epsilon=0.0), Keystream.from_seed(0))[
         1
@@ -199,7 +246,7 @@ def test_reasons_by_hand() -> None:
     counts[2, 0], counts[2, 1] = 100, 2
     counts[3, :, :2], counts[3, :, 2:] = 100, 4
     table = ScoreTable(("x",) * 4, tuple("abcd"), counts, EDGES, DECIDED, noise=3.0)
-    found = reasons(table, people=30, events=10)
+    found = table_reasons(table, people=30, events=10)
     assert {level: why[0] for level, why in found.items()} == dict.fromkeys(found)
     assert found["people"][1:] == ["fewer than 30 people", None, None]
     assert found["outcome"][1:3] == [
@@ -210,7 +257,60 @@ def test_reasons_by_hand() -> None:
     assert found["decision"][3] == "too few people with one decision for noise of 6"
     assert found["cells"][2] == found["outcome"][2]
     assert found["cells"][3] == found["decision"][3]
-    assert not any(reasons(replace(table, noise=0.1), 1, 1)["cells"])
+    assert not any(table_reasons(replace(table, noise=0.1), 1, 1)["cells"])
+
+
+def test_noise_of_either_table_withholds_its_own_figures_alone() -> None:
+    counts = np.full((1, 2, BINS), 50.0)
+    scores = ScoreTable(("x",), ("a",), counts, EDGES, DECIDED, noise=30.0)
+    decisions = replace(collapsed(replace(scores, noise=0.0)), noise=1.0)
+    found = reasons(Counted(scores, decisions), people=30, events=10)
+    assert {level for level, (why,) in found.items() if why} == {"scores", "curves"}
+    loud = Counted(replace(scores, noise=1.0), replace(decisions, noise=30.0))
+    found = reasons(loud, people=30, events=10)
+    assert {level for level, (why,) in found.items() if why} == {
+        "outcome", "decision", "cells"
+    }  # fmt: skip
+
+
+def test_decisions_make_use_of_the_score_bins() -> None:
+    """Errors are those of the least squares mean, and the table says no less noise."""
+    exact = _both(_exact())
+    mechanisms = mechanisms_for(replace(PLAN, decision_share=0.4), 2)
+    errors = []
+    for seed in range(400):
+        tables = _drawn(exact, mechanisms, seed)
+        both = combined(tables)
+        errors.append(both.decisions.counts - exact.decisions.counts)
+    # Two score bins each: 1 / (1 / d^2 + 1 / (2 s^2)).
+    noise = [table.noise for table in (tables.scores, tables.decisions)]
+    expected = (1 / noise[1] ** 2 + 1 / (2 * noise[0] ** 2)) ** -0.5
+    assert both.decisions.noise == pytest.approx(expected)
+    assert np.std(errors) == pytest.approx(expected, rel=0.03)
+    assert expected < 0.9 * noise[1]
+    assert np.mean(errors, axis=0) == pytest.approx(0, abs=4.5 * expected / 20)
+    assert both.scores is tables.scores
+    # Thresholds by group: bins say nothing of decisions.
+    apart = replace(tables, by_score=False)
+    assert combined(apart) is apart
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.95])
+def test_noise_of_095_would_be_seen(factor: float) -> None:
+    """Both tables of empty groups hold noise alone: 40,000 counts."""
+    empty = np.zeros((5000, 2, BINS))
+    tables = ("x",) * 5000, tuple(map(str, range(5000)))
+    exact = _both(ScoreTable(*tables, empty, EDGES, DECIDED))
+    plan = replace(PLAN, epsilon=1.0, threshold_epsilon=0.0)
+    drawn = release.publish(exact, plan, Keystream.from_seed(3))[0]
+    for table, mechanism in zip(
+        (drawn.scores, drawn.decisions), mechanisms_for(plan, 1), strict=True
+    ):
+        claimed = mechanism.noise_multiplier * mechanism.sensitivity
+        seen = factor * table.counts.std() / math.hypot(claimed, 12**-0.5)
+        # Of n counts the standard deviation errs by 1 / sqrt(2 n).
+        off = abs(seen - 1) * math.sqrt(2 * table.counts.size)
+        assert (off < 4) == (factor == 1)
 
 
 @pytest.mark.parametrize(("share", "epsilon"), [(0.5, 1.0), (0.2, 1.0), (0.05, 3.0)])
@@ -219,10 +319,10 @@ def test_intervals_hold_the_truth_with_noise_and_would_not_without(
 ) -> None:
     """Few draws; benchmarks/release.py has many."""
     plan = replace(PLAN, epsilon=epsilon, threshold_epsilon=epsilon / 10)
-    mechanism = mechanism_for(plan, 2)
+    mechanisms = mechanisms_for(plan, 2)
     held, blind = [], []
-    for seed in range(150):
-        table = noised(_exact(share, seed=seed), mechanism, Keystream.from_seed(seed))
+    for seed in range(300):
+        table = combined(_drawn(_both(_exact(share, seed=seed)), mechanisms, seed)).decisions
         for kind, out in ((table, held), (replace(table, noise=1e-9), blind)):
             sex = replace(kind, features=("sex",) * 2, labels=("f", "m"), counts=kind.counts[:2])
             found = figures(sex, ("selection_rate", "tpr"), 0.95, 400, seed)
@@ -232,7 +332,7 @@ def test_intervals_hold_the_truth_with_noise_and_would_not_without(
                 row += [found[name].low[0] <= true <= found[name].high[0]]
                 row += [gap.low[0] <= 0 <= gap.high[0]]
             out.append(row)
-    # Of 150 draws, 95 % fall below 0.89 with a chance of about 0.002.
+    # Of 300 draws, 94 % fall below 0.89 with a chance of about 0.001.
     assert np.mean(held, axis=0).min() >= 0.89
     if share < 0.5:
         assert np.mean(blind, axis=0).min() < 0.9

@@ -65,7 +65,12 @@ def test_threshold_is_an_edge(threshold: float, bins: int) -> None:
     start = decided_bin(edges, threshold)
     assert 1 <= start <= bins - 1
     assert edges[start] == pytest.approx(threshold, abs=1.1e-6)
-    assert len(coarse_edges(threshold)) == 11
+    for bins in (2, 3, 10, 100):
+        coarse = coarse_edges(threshold, bins)
+        assert len(coarse) == bins + 1
+        assert (np.diff(coarse) > 0).all() and (coarse[0], coarse[-1]) == (0, 1)
+        assert coarse[decided_bin(coarse, threshold)] == np.clip(threshold, 1e-6, 1 - 1e-6)
+        assert decided_bin(coarse, threshold) == bins // 2
 
 
 def test_people_on_the_threshold_go_where_they_were_decided() -> None:

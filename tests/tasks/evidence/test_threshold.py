@@ -8,12 +8,12 @@ import polars as pl
 import pytest
 
 from rnn.privacy.noise import Keystream
+from tasks.evidence.kept import kept
 from tasks.evidence.threshold import (
     distances,
     draw_name,
     exact_threshold,
     grid,
-    kept,
     keystream,
     private_threshold,
 )
