@@ -4,10 +4,11 @@
 
 6,000 held-out people; two groups of 50/50, 20/80 and 5/95 that truly differ, and two more
 features of 3 and 2 groups that share the budget; epsilon 1 and 3 at delta 1e-6, a tenth of it
-spent on the threshold. Each draw has new people and new noise; coverage at a confidence of 95 %
-is that of what is shown. The figures are the lowest and the highest over groups and settings; the
-bar is 93 to 98 %. `width` is how much wider the intervals are than without noise, in the median
-draw, for the smaller group's selection rate.
+spent on the threshold, the rest on a table of scores and one of decisions. Each draw has new
+people and new noise; coverage at a confidence of 95 % is that of what is shown. The figures are
+the lowest and the highest over groups and settings; the bar is 93 to 98 %. `width` is how much
+wider the intervals are than without noise, in the median draw, for the smaller group's selection
+rate.
 
 `thresholds` is the gap of two groups' TPR that is left after thresholds by group were made of one
 noised histogram of 10,000 or 2,000 people, 30 % of whom have scores too low by a fifth: the mean
@@ -26,11 +27,12 @@ from scipy import stats
 from rnn.privacy.histogram import Histogram
 from rnn.privacy.ledger import single_noise_for
 from rnn.privacy.noise import Keystream
+from tasks.evidence.counted import Counted, combined
 from tasks.evidence.group_thresholds import group_thresholds
-from tasks.evidence.release import mechanism_for, noised, reasons
-from tasks.evidence.score_table import ScoreTable, coarse_edges, decided_bin, tabulate
+from tasks.evidence.release import mechanisms_for, noised, reasons
+from tasks.evidence.score_table import ScoreTable, coarse_edges, decided_bin, fine_edges, tabulate
 from tasks.evidence.table_intervals import Figures, difference, figures, quotient
-from tasks.evidence.table_metrics import METRICS
+from tasks.evidence.table_metrics import METRICS, collapsed
 from tasks.recipe import ReleasePlan
 
 Array = NDArray[np.float64]
@@ -47,11 +49,13 @@ LEVELS = {
     "fpr": "cells",
     "accuracy": "cells",
     "base_rate": "outcome",
-    "auc": "outcome",
-    "brier": "outcome",
-    "skill": "outcome",
-    "calibration_slope": "outcome",
+    "auc": "scores",
+    "brier": "scores",
+    "skill": "scores",
+    "calibration_slope": "scores",
 }
+SCORED = tuple(name for name, level in LEVELS.items() if level == "scores")
+COUNTED = tuple(name for name in LEVELS if name not in SCORED)
 RESAMPLES = 500
 LEAST_PEOPLE, LEAST_EVENTS = 30, 10
 SHOWN = 0.1
@@ -70,8 +74,8 @@ class Setting:
         return f"groups {self.share:.0%} epsilon {self.epsilon:g}"
 
     @property
-    def mechanism(self) -> Histogram:
-        """Return the histogram's mechanism."""
+    def mechanisms(self) -> tuple[Histogram, Histogram]:
+        """Return the mechanisms of scores and decisions."""
         plan = ReleasePlan(
             mode="noised",
             epsilon=self.epsilon,
@@ -82,7 +86,7 @@ class Setting:
             score_bins=BINS,
             groups={},
         )
-        return mechanism_for(plan, 1 + len(OTHERS))
+        return mechanisms_for(plan, 1 + len(OTHERS))
 
 
 def population(share: float) -> Array:
@@ -114,6 +118,14 @@ def sample(truth: Array, rng: np.random.Generator) -> ScoreTable:
     return ScoreTable(tuple(features), tuple(labels), every, edges, decided_bin(edges, THRESHOLD))
 
 
+def released(exact: ScoreTable, mechanisms: tuple[Histogram, Histogram], seed: int) -> Counted:
+    """Return both tables of the two groups with noise, as they are published."""
+    stream, tables = Keystream.from_seed(seed), (exact, collapsed(exact))
+    drawn = [noised(t, m, stream) for t, m in zip(tables, mechanisms, strict=True)]
+    both = combined(Counted(*drawn))
+    return Counted(first(both.scores), first(both.decisions))
+
+
 def first(table: ScoreTable) -> ScoreTable:
     """Return the two groups that are looked at."""
     return replace(table, features=("group",) * 2, labels=("a", "b"), counts=table.counts[:2])
@@ -136,16 +148,17 @@ def truths(truth: Array, table: ScoreTable) -> dict[str, Array]:
 
 def simulate(setting: Setting, size: int) -> tuple[dict[str, Array], float]:
     """Return coverage by figure and group, NaN where it is hardly ever shown, and the width."""
-    truth, mechanism = population(setting.share), setting.mechanism
+    truth, mechanisms = population(setting.share), setting.mechanisms
     rng = np.random.default_rng(round(1000 * setting.share))
     true = truths(truth, first(sample(truth, rng)))
     held: dict[str, list[Array]] = {name: [] for name in true}
     wider = []
     for draw in range(size):
         exact = sample(truth, rng)
-        table = first(noised(exact, mechanism, Keystream.from_seed(draw)))
-        why = reasons(table, LEAST_PEOPLE, LEAST_EVENTS)
-        found = compared(figures(table, tuple(LEVELS), 0.95, RESAMPLES, draw))
+        tables = released(exact, mechanisms, draw)
+        why = reasons(tables, LEAST_PEOPLE, LEAST_EVENTS)
+        counted = figures(tables.decisions, COUNTED, 0.95, RESAMPLES, draw)
+        found = compared(counted | figures(tables.scores, SCORED, 0.95, RESAMPLES, draw))
         for name, figure in found.items():
             level = LEVELS[
                 name.removesuffix("_difference").replace("impact_ratio", "selection_rate")
@@ -181,7 +194,7 @@ def people(size: int, rng: np.random.Generator) -> tuple[Array, Array, Array]:
 
 def gap_left(size: int, epsilon: float | None, draws: int) -> float:
     """Return the mean TPR gap of other people under thresholds by group."""
-    edges, labels = coarse_edges(THRESHOLD, BINS), ("a", "b")
+    edges, labels = fine_edges(THRESHOLD, BINS), ("a", "b")
     others, outcome, score = people(100_000, np.random.default_rng(1))
     named = np.array(labels)[others].tolist()
     noise = 0.0
@@ -224,8 +237,8 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     for setting in [Setting(share, epsilon) for share in SHARES for epsilon in EPSILONS]:
         coverage, width = simulate(setting, options.draws)
-        noise = setting.mechanism.standard_deviation
-        print(f"{setting}: noise {noise:.2f} a count, intervals {width:.2f} times as wide")
+        noise = " and ".join(f"{m.standard_deviation:.2f}" for m in setting.mechanisms)
+        print(f"{setting}: noise {noise} a count, intervals {width:.2f} times as wide")
         name = f"audit/release/width/groups_{setting.share:g}/epsilon_{setting.epsilon:g}"
         rows.append({"name": name, "value": round(width, 2), "unit": "times"})
         for metric, values in coverage.items():

@@ -4,8 +4,7 @@ B rows in a physical batch; a logical batch is a Poisson sample of all training 
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import torch
@@ -19,46 +18,25 @@ from rnn.fairness.config import Mitigation, NoMitigation
 from rnn.fairness.groups import Groups
 from rnn.fairness.run import Mitigator
 from rnn.model import SequenceModel
-from rnn.privacy.clipping import AdaptiveBound
-from rnn.privacy.counts import Seen
 from rnn.privacy.engine import ClipReport, PrivateOptimizer, accumulate_clipped, numbered
 from rnn.privacy.mechanism import Mechanism
 from rnn.privacy.moving import (
     AnyBound,
-    GlobalBound,
-    GroupBounds,
     current,
+    load_bound,
     move,
     rescale,
+    saved_bound,
     total_bound,
 )
 from rnn.privacy.noise import Keystream
+from rnn.privacy.null_run import NullRun
 from rnn.privacy.ranks import Ranks
 from rnn.schedule import learning_rate, optimizer_of
+from rnn.step_report import Part, StepReport, summarised
 from rnn.units import Population, Sample
 
 __all__ = ["Fit", "Mechanism", "StepReport", "learning_rate", "resolve_device"]
-
-
-@dataclass(frozen=True)
-class StepReport:
-    """What one step saw: internal, for it is computed from private rows.
-
-    Attributes:
-        step: 1 after the first.
-        rows: in the Poisson sample (of this process, where several train together).
-        loss: mean over the sample, nan when it was empty.
-        gradient_norm: median before clipping; nan without privacy or when empty.
-        clipped_share: share of the sample above its bound.
-        refused: gradients that were not finite.
-    """
-
-    step: int
-    rows: int
-    loss: float
-    gradient_norm: float
-    clipped_share: float
-    refused: int
 
 
 def resolve_device(name: str) -> torch.device:
@@ -66,14 +44,6 @@ def resolve_device(name: str) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name)
-
-
-@dataclass(frozen=True)
-class _Part:
-    """One physical batch: losses of rows [B], and what was seen of its units."""
-
-    losses: Tensor
-    seen: Seen
 
 
 def _under(prefix: str, saved: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -97,6 +67,7 @@ class Fit:
         ranks: Ranks | None = None,
         mitigation: Mitigation | None = None,
         groups: Groups | None = None,
+        null_canaries: int = 0,
     ):
         """Prepare a run.
 
@@ -111,6 +82,8 @@ class Fit:
             ranks: processes that train together, each with all rows; this one alone if None.
             mitigation: what is done for groups; the mechanism accounts for the same.
             groups: of all rows, where it is done by group.
+            null_canaries: parameters beside the model that measure what privacy is claimed of
+                the run; 0 for none. Without privacy there are none.
 
         Raises:
             ValueError: the mechanism accounts for another mitigation, or settings contradict.
@@ -147,16 +120,43 @@ class Fit:
         self.plain = optimizer_of(self.trained, config)
         self.optimizer: Optimizer = self.plain
         self.bound: AnyBound = math.inf
+        self.null: NullRun | None = None
         if mechanism is not None:
             self.bound = mechanism.bound(self.trained, batch)
-            self.optimizer = PrivateOptimizer(
-                self.plain,
-                noise_multiplier=mechanism.gradient_noise(batch),
-                max_grad_norm=total_bound(self.bound),
-                expected_batch_size=batch,
-                ranks=self.ranks,
-            )
+            if null_canaries:
+                self._add_canaries(null_canaries, mechanism)
+            self.optimizer = self._private(mechanism)
         self.average = {n: p.detach().clone() for n, p in model.named_parameters()}
+
+    def _add_canaries(self, count: int, mechanism: Mechanism) -> None:
+        """Put the null block beside the model: into the sum and its noise, not into the weights."""
+        self.null = NullRun(
+            count,
+            mechanism,
+            self.bound,
+            expected_batch_size=self.config.expected_batch_size,
+            by_person=self.population.numbers is not None,
+            keystream=self.keystream,
+            ranks=self.ranks,
+            like=next(self.model.parameters()),
+        )
+        self.bound = self.null.bound
+
+    def _private(self, mechanism: Mechanism) -> PrivateOptimizer:
+        """The optimizer of all that is trained, and of the canaries where there are some."""
+        batch = self.config.expected_batch_size
+        optimizer = PrivateOptimizer(
+            self.plain,
+            noise_multiplier=mechanism.gradient_noise(batch),
+            max_grad_norm=total_bound(self.bound),
+            expected_batch_size=batch,
+            ranks=self.ranks,
+            beside=self.null.parameters() if self.null else (),
+        )
+        if self.null is not None:
+            # Called by every step that releases something, counted or not.
+            optimizer.attach_step_hook(self.null.observe)
+        return optimizer
 
     def step(self) -> StepReport:
         """Take one step on one Poisson sample."""
@@ -169,6 +169,8 @@ class Fit:
         lengths = self.sequences.offsets[sample.rows + 1] - self.sequences.offsets[sample.rows]
         batches = sample.batches(lengths, self.config.physical_batch_size)
         parts = [self._physical(batch) for batch in batches]
+        if self.null is not None:
+            self._canaries(self.null)
         for group in self.plain.param_groups:
             group["lr"] = learning_rate(self.config, self.step_count)
         if isinstance(self.optimizer, PrivateOptimizer):
@@ -178,19 +180,23 @@ class Fit:
         self.mitigator.step([part.seen for part in parts], stream, self.ranks)
         self.step_count += 1
         self._update_average()
-        return self._report(parts)
+        return summarised(self.step_count, parts)
 
     def _sample(self, stream: Keystream) -> Sample:
         """This process's share of the logical batch, which the first process draws."""
         if self.ranks.size == 1:
-            return self.population.draw(stream, self.sample_rate)
-        whole = self.population.draw(stream, self.sample_rate) if self.ranks.first else None
+            return self._draw(self.population, stream)
+        whole = self._draw(self.population, stream) if self.ranks.first else None
         rows = self.ranks.agree(whole.rows if whole else None)
         units = self.ranks.agree(whole.units if whole else None)
         return Sample(rows, units).part(self.ranks.rank, self.ranks.size)
 
+    def _draw(self, population: Population, stream: Keystream) -> Sample:
+        """A Poisson sample, of people and of canaries alike."""
+        return population.draw(stream, self.sample_rate)
+
     def _private_step(
-        self, optimizer: PrivateOptimizer, stream: Keystream, parts: list[_Part]
+        self, optimizer: PrivateOptimizer, stream: Keystream, parts: list[Part]
     ) -> None:
         """Noise and step; then the bound moves, where it moves."""
         optimizer.keystream = stream
@@ -199,7 +205,7 @@ class Fit:
         optimizer.step()
         move(self.bound, [part.seen for part in parts], stream, self.ranks)
 
-    def _physical(self, part: Sample) -> _Part:
+    def _physical(self, part: Sample) -> Part:
         """Losses and gradient norms of one physical batch; gradients are accumulated."""
         batch = self.sequences.batch(part.rows).to(self.device)
         kept: list[Tensor] = []
@@ -214,15 +220,36 @@ class Fit:
             (values.sum() / self.config.expected_batch_size).backward()
             nothing = values.new_zeros(0)
             report = ClipReport(nothing, nothing.bool(), 0)
-            return _Part(kept[0], self.mitigator.seen(part.rows, kept[0], report, None))
-        units = None
-        if self.population.numbers is not None:
-            units = torch.from_numpy(part.units).to(self.device)
+            return Part(kept[0], self.mitigator.seen(part.rows, kept[0], report, None))
+        units = self._units(part)
         codes = self.mitigator.of_rows(part.rows)
-        bound = current(self.bound, None if codes is None else codes.to(self.device))
-        _, report = accumulate_clipped(self.trained, losses, bound, units)
+        report = self._accumulate(self.trained, losses, codes, units)
         seen = self.mitigator.seen(part.rows, kept[0], report, numbered(units, len(kept[0])))
-        return _Part(kept[0], seen)
+        return Part(kept[0], seen)
+
+    def _units(self, part: Sample) -> Tensor | None:
+        """Whose gradients are clipped together; None where each row is alone."""
+        if self.population.numbers is None:
+            return None
+        return torch.from_numpy(part.units).to(self.device)
+
+    def _accumulate(
+        self,
+        module: nn.Module,
+        losses: Callable[[], Tensor],
+        codes: Tensor | None,
+        units: Tensor | None,
+    ) -> ClipReport:
+        """Clip and add up: people and canaries alike."""
+        bound = current(self.bound, None if codes is None else codes.to(self.device))
+        return accumulate_clipped(module, losses, bound, units)[1]
+
+    def _canaries(self, null: NullRun) -> None:
+        """The canaries of this step, a physical batch of their own; nobody counts them."""
+        sample = null.taken(self._draw(null.population, null.streams.child(self.step_count)))
+        if len(sample.rows):
+            codes, units = null.codes(sample), self._units(sample)
+            self._accumulate(null.block, lambda: null.losses(sample), codes, units)
 
     def _update_average(self) -> None:
         """Exponential average of weights, short-sighted at first: post-processing, it is free."""
@@ -233,21 +260,6 @@ class Fit:
             for name, parameter in self.model.named_parameters():
                 self.average[name].lerp_(parameter, 1 - decay)
 
-    def _report(self, parts: list[_Part]) -> StepReport:
-        """Summarise a step."""
-        empty = torch.zeros(0)
-        losses = torch.cat([p.losses for p in parts]) if parts else empty
-        norms = torch.cat([p.seen.norms for p in parts]) if parts else empty
-        clipped = torch.cat([p.seen.clipped for p in parts]) if parts else empty
-        return StepReport(
-            step=self.step_count,
-            rows=len(losses),
-            loss=float(losses.mean()) if len(losses) else math.nan,
-            gradient_norm=float(norms.median()) if len(norms) else math.nan,
-            clipped_share=float(clipped.float().mean()) if len(norms) else math.nan,
-            refused=int((~norms.isfinite()).sum()),
-        )
-
     def _trained(self) -> Iterator[tuple[str, nn.Parameter]]:
         """All that is trained, the model's parameters under their own names."""
         yield from self.model.named_parameters()
@@ -257,11 +269,10 @@ class Fit:
     def tensors(self) -> dict[str, Tensor]:
         """Return all that a later process needs to go on; no key or seed is among it."""
         out = {"step": torch.tensor(self.step_count)}
-        if isinstance(self.bound, AdaptiveBound):
-            out["bound"] = torch.tensor(self.bound.value, dtype=torch.float64)
-        elif isinstance(self.bound, GlobalBound | GroupBounds):
-            out |= {f"bound/{key}": value for key, value in self.bound.tensors().items()}
+        out |= {f"bound/{key}": value for key, value in saved_bound(self.bound).items()}
         out |= {f"weights/{key}": value for key, value in self.mitigator.tensors().items()}
+        if self.null is not None:
+            out |= {f"null/{key}": value for key, value in self.null.tensors().items()}
         out |= {f"average/{name}": value for name, value in self.average.items()}
         for name, parameter in self._trained():
             out[f"weight/{name}"] = parameter.detach()
@@ -272,11 +283,10 @@ class Fit:
     def load_tensors(self, saved: dict[str, Tensor]) -> None:
         """Go on from what `tensors` gave."""
         self.step_count = int(saved["step"])
-        if isinstance(self.bound, AdaptiveBound):
-            self.bound.value = float(saved["bound"])
-        elif isinstance(self.bound, GlobalBound | GroupBounds):
-            self.bound.load(_under("bound/", saved))
+        load_bound(self.bound, _under("bound/", saved))
         self.mitigator.load(_under("weights/", saved))
+        if self.null is not None:
+            self.null.load(_under("null/", saved))
         with torch.no_grad():
             for name, value in self.average.items():
                 value.copy_(saved[f"average/{name}"])

@@ -281,12 +281,15 @@ class EmbeddingRecord(Record):
     def squared_norms(self) -> Tensor:
         """Return float [B]: steps that share a token share a row."""
         tokens, delta = self.parts()
+        if tokens.shape[1] == 1:
+            return delta.square().sum((1, 2))
         same = tokens[:, :, None] == tokens[:, None, :]
         return ((delta @ delta.transpose(1, 2)) * same).sum((1, 2)).clamp_(min=0)
 
     def reach(self) -> Tensor | float:
         """Sums over the steps of delta's norm."""
-        return torch.linalg.vector_norm(self.parts()[1], dim=2).sum(1)
+        tokens, delta = self.parts()
+        return 0.0 if tokens.shape[1] == 1 else torch.linalg.vector_norm(delta, dim=2).sum(1)
 
     def add_clipped(self, factors: Tensor) -> None:
         """Scatter the scaled rows."""

@@ -37,7 +37,10 @@ def _cautious(norms: Tensor, records: list[Record]) -> Tensor:
     """Squared norms that are not below the true ones by more than the noise has room for."""
     if norms.dtype == torch.float64:
         return norms
-    reach = torch.as_tensor(sum(record.reach() for record in records), device=norms.device)
+    reaches = [record.reach() for record in records]
+    if not any(isinstance(reach, Tensor) or reach for reach in reaches):
+        return norms
+    reach = torch.as_tensor(sum(reaches), device=norms.device)
     error = (reach * _ERROR**0.5).square()
     return torch.where(error > _NOTICED * norms, norms + error, norms)
 

@@ -30,6 +30,11 @@ T = TypeVar("T")
 DATA = Path("data")
 
 
+def checkout() -> Path:
+    """Return the checkout's root, also inside a stage that DVC runs in a temporary copy."""
+    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
+
+
 def folder(recipe: str, *parts: str) -> Path:
     """Return data/RECIPE/..., relative to the checkout that the stage runs in."""
     return DATA.joinpath(recipe, *parts)
@@ -208,7 +213,9 @@ def _groups(codes: np.ndarray, schema: dict[str, Any]) -> "Groups":
     """Labels by their numbers."""
     from rnn.fairness.groups import Groups
 
-    return Groups(codes, tuple(schema["groups"]["labels"]))
+    known = schema["groups"]
+    sizes, noise = tuple(known.get("sizes", ())), float(known.get("noise", 0.0))
+    return Groups(codes, tuple(known["labels"]), sizes, noise)
 
 
 def read_sensitive_features(recipe: str) -> pl.DataFrame:

@@ -11,6 +11,7 @@ from tasks.account import events_of
 from tasks.params import UserError, as_json, validate
 from tasks.recipe import Recipe, TrainPlan
 from tasks.search import winner_plan
+from tasks.settings.mitigation import cut_of, threshold_events
 from tasks.settings.preparation import preparation_events
 
 
@@ -28,7 +29,7 @@ def prepared_events(recipe: Recipe) -> tuple[Event, ...]:
 
 def events_after(recipe: Recipe) -> tuple[Event, ...]:
     """Return what train releases about training people after its last step."""
-    return ()
+    return threshold_events(recipe.mitigation, recipe.privacy)
 
 
 def _known(recipe: Recipe, before: dict[str, Any] | None) -> TrainPlan | None:
@@ -40,6 +41,8 @@ def _known(recipe: Recipe, before: dict[str, Any] | None) -> TrainPlan | None:
     try:
         old = validate(TrainPlan, before["train"], "plan/train.json")
     except UserError:
+        return None
+    if old.winner is not None:
         return None
     new = recipe.train
     same = (old.train.steps, old.train.expected_batch_size, old.privacy)
@@ -72,7 +75,7 @@ def private_plan(recipe: Recipe, before: dict[str, Any] | None = None) -> TrainP
         gradient_noise(plan.noise_multiplier, *releases)
     except ValueError as error:
         raise UserError(str(error)) from None
-    return plan
+    return replace(plan, cut=cut_of(recipe.mitigation, recipe.data))
 
 
 def _solved(recipe: Recipe) -> TrainPlan:

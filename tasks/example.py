@@ -27,10 +27,10 @@ def _cell(feature: WideFeature | ColumnFeature) -> Scalar:
 
 
 def _fed(data: DataConfig) -> dict[str, Any]:
-    """Columns of the sensitive features that the model reads."""
+    """Columns of the sensitive features that the model or its decision reads."""
     cells: dict[str, Any] = {}
     for feature in data.sensitive:
-        if not feature.feed:
+        if not feature.feed and feature.name != data.decision_groups:
             continue
         for index, name in enumerate(feature.one_hot):
             cells[name] = int(index == 0)

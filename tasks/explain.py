@@ -42,7 +42,8 @@ from tasks.explaining.methods import explain_cells, to_channels
 from tasks.explaining.path import integrate, outputs_at
 from tasks.explaining.question import Groups, Question, ask, undisturbed
 from tasks.params import UserError, command
-from tasks.recipe import AuditConfig, DataConfig, ExplainConfig, TargetPlan
+from tasks.recipe import AuditConfig, ExplainConfig, TargetPlan
+from tasks.table.released import read_data
 
 # Passes are small: threads would wait for each other longer than they work.
 THREADS = 1
@@ -277,7 +278,7 @@ def main(argv: list[str]) -> None:
         read_predictions(recipe),
         read_sensitive_features(recipe),
         read_section(recipe, "target", TargetPlan),
-        read_section(recipe, "data", DataConfig),
+        read_data(recipe),
         config,
         read_section(recipe, "audit", AuditConfig).references,
     )

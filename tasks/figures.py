@@ -242,19 +242,6 @@ def curves(
     return draw(name, title, words, 2.6, paint)
 
 
-def trade_off(name: str, title: str, epsilon: float, delta: float) -> str:
-    """Return the most that any membership attack can reach under (epsilon, delta).
-
-    Source: Kairouz, Oh and Viswanath (2015), theorem 2.1.
-    """
-    x = [i / 200 for i in range(201)]
-    return curves(
-        name, title, x, {"upper bound": [most_found(a, epsilon, delta) for a in x]},
-        axis="others wrongly said to be members (share)",
-        value_axis="members found (share)", diagonal=True,
-    )  # fmt: skip
-
-
 def most_found(false_positive_rate: float, epsilon: float, delta: float) -> float:
     """Return the largest true positive rate of a membership attack under (epsilon, delta).
 

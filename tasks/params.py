@@ -47,6 +47,7 @@ _UNION_TAGS = {
     "source": ("path", "url", "pypi"),
     "sequence": ("wide", "long", "text"),
     "mitigation": _METHODS,
+    "sweep": ("random", "adaptive"),
 }
 
 

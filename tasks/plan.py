@@ -13,6 +13,7 @@ from tasks.evidence.swap_terms import read_swaps
 from tasks.params import UserError, as_json, command, load_recipe
 from tasks.population import population_of, split_of
 from tasks.recipe import (
+    GroupThresholds,
     OverridePlan,
     PopulationPlan,
     Recipe,
@@ -63,7 +64,9 @@ def release_plan(recipe: Recipe, private: TrainPlan) -> ReleasePlan:
     release, privacy = recipe.audit.release, recipe.privacy
     epsilon = release.epsilon or private.epsilon or 0.0
     decision, seed = recipe.data.decision, release.insecure_seed
-    chosen = decision is not None and decision.threshold is None
+    # Thresholds by group come from training people, the overall one with them.
+    by_group = isinstance(recipe.mitigation, GroupThresholds)
+    chosen = decision is not None and decision.threshold is None and not by_group
     labels = {feature.name: known_labels(feature) for feature in recipe.data.sensitive}
     undeclared = tuple(name for name, found in labels.items() if not found)
     for name in (n for crossing in release.intersections for n in crossing if n in undeclared):

@@ -1,6 +1,8 @@
 """Stage prepare: raw rows to memory-mapped arrays, a table of people and their sensitive features.
 
-Only public settings shape the arrays; nothing is fitted. The same files give the same bytes.
+Only public settings shape the arrays, and what the recipe asks to be drawn from training people
+by private mechanisms, which is charged before it is drawn and drawn once. The same files then give
+the same bytes.
 """
 
 import os
@@ -12,8 +14,6 @@ os.environ.setdefault("POLARS_CSV_CHUNK_SIZE", "4000000")
 os.environ.setdefault("POLARS_NDJSON_CHUNK_SIZE", "4000000")
 
 import shutil
-from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,99 +21,27 @@ import polars as pl
 
 from tasks import artifacts
 from tasks.params import UserError, command, validate
-from tasks.recipe import DataConfig, LongLayout, PathSource, SourceFile
+from tasks.recipe import DataConfig, PathSource, SourceFile
+from tasks.settings.preparation import PreparationPlan, drawn_of
 from tasks.table import sources
 from tasks.table.arrays import ArraysWriter, People
-from tasks.table.cells import ROW, RowError, column, numbers, times
-from tasks.table.people import columns, event_persons, person_columns
-from tasks.table.scatter import scatter
+from tasks.table.cells import RowError
+from tasks.table.contributions import Contributions, placeholder
+from tasks.table.released import FILE, group_sizes, resolved
+from tasks.table.rows import Table, gather
 from tasks.table.split import cutoff
 
-# Rows in memory at once; neither changes a byte of the arrays but for the order of people in
-# `long`, which follows the parts.
-BATCH_ROWS = 250_000
-PART_ROWS = 500_000
 
-
-class Table:
-    """The rows of some files, in batches, each row with its number."""
-
-    def __init__(self, data: DataConfig, paths: list[Path]) -> None:
-        """Open nothing but the headers.
-
-        Raises:
-            UserError: a file has another format, or lacks a column.
-        """
-        self.data, self.paths = data, paths
-        wanted = columns(data)
-        self.frames = [sources.scan(data.source, path, wanted) for path in paths]
-        self.starts: list[int] = []
-
-    def batches(self) -> Iterator[pl.DataFrame]:
-        """Yield the rows of all files in their order, with a column ROW that counts from 1."""
-        row, self.starts = 1, []
-        for path, frame in zip(self.paths, self.frames, strict=True):
-            self.starts.append(row)
-            with sources.reading(self.data.source, path):
-                for batch in frame.collect_batches(chunk_size=BATCH_ROWS, engine="streaming"):
-                    numbers = pl.int_range(row, row + len(batch), eager=True).alias(ROW)
-                    yield batch.with_columns(numbers)
-                    row += len(batch)
-
-    def explain(self, error: RowError) -> UserError:
-        """Return the error with the row's number in its own file, where there are several."""
-        if len(self.paths) == 1:
-            return error
-        at = max(i for i, start in enumerate(self.starts) if start <= error.row)
-        row = error.row - self.starts[at] + 1
-        return UserError(f"{error.where}, {self.paths[at]} row {row}: {error.reason}")
-
-
-def gather(table: Table, folder: Path) -> Iterator[pl.DataFrame]:
-    """Yield frames that hold all rows of each of their people.
-
-    Args:
-        table: the raw rows.
-        folder: an empty folder for what does not fit into memory.
-    """
-    if not isinstance(table.data.sequence, LongLayout):
-        yield from table.batches()
-        return
-    rows = sum(sources.about_rows(table.data.source, path) for path in table.paths)
-    parts = -(-rows // PART_ROWS)
-    if parts > 1:
-        yield from scatter(_typed(table), table.data.person or "", parts, folder)
-        return
-    batches = list(table.batches())
-    if batches:
-        yield pl.concat(batches)
-
-
-def _typed(table: Table) -> Iterator[pl.DataFrame]:
-    """Batches with the person's id as text, and numbers and times as such: less to carry."""
-    data, layout = table.data, table.data.sequence
-    assert isinstance(layout, LongLayout)
-    nulls = data.source.null_values
-    uses = Counter([*(f.column for f in layout.features), layout.time, *person_columns(data)])
-    plain = [f for f in layout.features if f.bounds is not None and uses[f.column] == 1]
-    for batch in table.batches():
-        found = [event_persons(batch, data).alias(data.person or "")]
-        for feature in plain:
-            field = f"data.sequence.features.{feature.name}"
-            found.append(numbers(column(batch, feature.column, field, nulls)))
-        if uses[layout.time] == 1:
-            cells = column(batch, layout.time, "data.sequence.time", nulls)
-            found.append(times(cells, layout.time_format).alias(layout.time))
-        yield batch.with_columns(found)
-
-
-def prepare(data: DataConfig, paths: list[Path], draft: Path) -> People:
+def prepare(
+    data: DataConfig, paths: list[Path], draft: Path, watch: Contributions | None = None
+) -> People:
     """Write a whole prepared folder.
 
     Args:
-        data: the recipe's data block.
+        data: the recipe's data block, with nothing left to be drawn.
         paths: the source's files.
         draft: an empty folder.
+        watch: also collects what every row would contribute to what is drawn.
 
     Returns:
         The people, as they stand in people.parquet.
@@ -126,7 +54,7 @@ def prepare(data: DataConfig, paths: list[Path], draft: Path) -> People:
     scratch = draft / "scratch"
     scratch.mkdir()
     try:
-        with ArraysWriter(draft, data) as writer:
+        with ArraysWriter(draft, data, watch.add if watch else None) as writer:
             for frame in gather(table, scratch):
                 writer.append(frame)
             return writer.finish()
@@ -134,6 +62,52 @@ def prepare(data: DataConfig, paths: list[Path], draft: Path) -> People:
         raise table.explain(error) from None
     finally:
         shutil.rmtree(scratch)
+
+
+def drawn(
+    recipe: str, data: DataConfig, files: list[SourceFile], paths: list[Path], draft: Path
+) -> tuple[DataConfig, list[dict[str, Any]]]:
+    """Return the data block with all that is drawn from training people, and what that was.
+
+    The table is first prepared with public stand-ins: every mistake in it is found, and whoever
+    is in training is known, before anything is charged or drawn.
+
+    Args:
+        recipe: name under data/.
+        data: the recipe's data block.
+        files: of the source.
+        paths: where they are.
+        draft: a folder to work in; it is empty again afterwards.
+
+    Raises:
+        UserError: the table is wrong, or the population cannot pay.
+    """
+    if not drawn_of(data):
+        return data, []
+    plan = artifacts.read_section(recipe, "preparation", PreparationPlan)
+    rehearsal = draft / "rehearsal"
+    rehearsal.mkdir()
+    try:
+        everyone = Contributions(data)
+        prepare(placeholder(data), paths, rehearsal, everyone)
+        people = pl.read_parquet(rehearsal / "arrays" / "people.parquet")
+    finally:
+        shutil.rmtree(rehearsal)
+    # It brings torch along, which preparing a table does not need.
+    from tasks.table.release import release
+
+    releases = release(recipe, data, plan, files, everyone.of_training(people, plan.unit))
+    return resolved(data, [found["value"] for found in releases]), releases
+
+
+def _write_drawn(arrays: Path, data: DataConfig, releases: list[dict[str, Any]]) -> None:
+    """Write down what was drawn, and beside the groups' labels how many people they have."""
+    artifacts.write_json(arrays / FILE, {"releases": releases})
+    sizes = group_sizes(data, releases)
+    if sizes:
+        known = artifacts.read_json(arrays / "schema.json")
+        known["groups"] |= sizes
+        artifacts.write_json(arrays / "schema.json", known)
 
 
 def _manifest(recipe: str) -> list[SourceFile]:
@@ -156,7 +130,10 @@ def main(argv: list[str]) -> None:
         try:
             if isinstance(data.source, PathSource):
                 sources.verify(files)
-            people = prepare(data, paths, draft)
+            filled, releases = drawn(recipe, data, files, paths, draft)
+            people = prepare(filled, paths, draft)
+            if releases:
+                _write_drawn(draft / "arrays", data, releases)
         except UserError as error:
             raise UserError(f"recipes.{recipe}.{error}") from None
     print(

@@ -14,7 +14,7 @@ from rnn.config import (
     Probability,
     TrainConfig,
 )
-from rnn.fairness.config import NoMitigation
+from rnn.fairness.config import GroupThresholds, NoMitigation
 from rnn.privacy.event import Event
 from tasks.settings.data import (
     AsOf,
@@ -39,6 +39,7 @@ from tasks.settings.data import (
 )
 from tasks.settings.evidence import (
     AttackConfig,
+    AttackRunConfig,
     AuditConfig,
     ExplainConfig,
     GateConfig,
@@ -51,7 +52,7 @@ from tasks.settings.evidence import (
 from tasks.settings.mitigation import (
     AdaptiveClipping,
     CompareConfig,
-    GroupThresholds,
+    Cut,
     Trained,
     check,
 )
@@ -61,9 +62,11 @@ __all__ = [
     "AdaptiveClipping",
     "AsOf",
     "AttackConfig",
+    "AttackRunConfig",
     "AuditConfig",
     "ColumnFeature",
     "CompareConfig",
+    "Cut",
     "DataConfig",
     "Decision",
     "ExplainConfig",
@@ -265,7 +268,7 @@ class TrainPlan:
     `sample_rate`, `noise_multiplier` and `epsilon` are what the plan solved for. `prepared` is
     what prepare releases about training people, `after` what train does after its last step:
     epsilon covers both. `winner` names a run of a search that is taken over; `selected` is then
-    what the search released, in place of the steps.
+    what the search released, in place of the steps. `cut` says how thresholds by group are made.
     """
 
     __pydantic_config__ = FORBID_EXTRA
@@ -281,6 +284,7 @@ class TrainPlan:
     after: tuple[Event, ...] = ()
     selected: tuple[Event, ...] = ()
     winner: str | None = None
+    cut: Cut | None = None
 
     @property
     def beside(self) -> tuple[Event, ...]:

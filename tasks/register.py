@@ -4,21 +4,20 @@ What leaves the checkout is mirrored in two folders: published/ and internal/.
 """
 
 import hashlib
-import hmac
-import json
 import os
-import secrets
 import shutil
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
 from tasks import artifacts, registry
-from tasks.evidence.override import overridden
+from tasks.evidence.overall import published_figures
+from tasks.evidence.registered import Evidence, flatten, metrics_of, score_of
 from tasks.example import example_rows
+from tasks.lineage import key_of, keyed, lineage, manifest_of
 from tasks.params import UserError, as_json, command
 from tasks.recipe import (
     DataConfig,
@@ -27,6 +26,7 @@ from tasks.recipe import (
     RegisterPlan,
     TargetPlan,
 )
+from tasks.table.released import read_data
 
 TASKS = Path(__file__).resolve().parent
 # What the served model imports, beside rnn; a test compares this with the imports.
@@ -37,10 +37,15 @@ SERVED_MODULES = (
     "evidence/scoring",
     "params",
     "recipe",
+    "serving/__init__",
+    "serving/answers",
     "settings/__init__",
     "settings/data",
     "settings/evidence",
+    "settings/features",
     "settings/mitigation",
+    "settings/private",
+    "settings/sweep",
     "table/__init__",
     "table/cells",
     "table/channels",
@@ -62,98 +67,46 @@ SERVED_PACKAGES = (
 )
 EVIDENCE = ("predictions", "audit", "attributions", "attack", "report")
 MODEL_DIGITS = 12
-OVERRIDE = ("approver", "reason", "verdict")
-# One row a held-out person: nobody reviews it in the registry.
-LEFT_OUT = ("test.parquet",)
+MODEL_EVIDENCE = (
+    "config.json", "privacy_spent.json", "ledger.json", "null_block.json", "bars.json",
+    "thresholds.json",
+)  # fmt: skip
+# Rows of held-out people: nobody reviews them in the registry.
+LEFT_OUT = ("*.parquet",)
 
 
-@dataclass(frozen=True)
-class Evidence:
-    """What earlier stages found.
+def read_evidence(recipe: str, root: Path) -> Evidence:
+    """Return what earlier stages wrote about a recipe.
 
-    Attributes:
+    Args:
         recipe: name under data/.
-        plan: names in MLflow.
-        gate: its settings.
-        decision: decision.json.
-        metrics: predictions/published/metrics.json.
-        attack: attack/published/attack.json.
-        audit: audit/published/audit.json.
-        content: digest of all that is registered.
-        model: first 12 hex digits of the model's own digest.
+        root: the checkout, which keeps the key of digests.
     """
 
-    recipe: str
-    plan: RegisterPlan
-    gate: GateConfig
-    decision: dict[str, Any]
-    metrics: dict[str, Any]
-    attack: dict[str, Any]
-    audit: dict[str, Any]
-    content: str
-    model: str = ""
-
-    @property
-    def insecure(self) -> bool:
-        """Noise that can be repeated protects nobody."""
-        return self.plan.insecure or bool(self.decision.get("insecure"))
-
-    @property
-    def status(self) -> str:
-        """accepted, overridden, needs_review, rejected or not_registered."""
-        if self.insecure:
-            return "not_registered"
-        if self.override is not None:
-            return "overridden"
-        by_verdict = {"pass": "accepted", "inconclusive": "needs_review"}
-        return by_verdict.get(self.decision["verdict"], "rejected")
-
-    @property
-    def override(self) -> dict[str, Any] | None:
-        """Who answered for this very model, where that is allowed."""
-        return None if self.insecure else overridden(self.decision, self.model)
-
-    @property
-    def override_tags(self) -> dict[str, str]:
-        """The same as tags."""
-        return {f"override_{k}": self.override[k] for k in OVERRIDE} if self.override else {}
-
-    @property
-    def has_weights(self) -> bool:
-        """Weights that broke their promise, or never made one, are not given out."""
-        broken = self.decision["verdict"] == "fail" and self.attack.get("verdict") == "violated"
-        return not self.insecure and not broken
-
-    @property
-    def reasons(self) -> str:
-        """Why it did not pass, in one line."""
-        if self.insecure:
-            return "insecure_seed: the noise can be repeated"
-        checks = [c for c in self.decision.get("checks", []) if c.get("verdict") != "pass"]
-        return "; ".join(str(c.get("reason") or c["name"]) for c in checks)
-
-
-def read_evidence(recipe: str) -> Evidence:
-    """Return what earlier stages wrote about a recipe."""
-
     def read(*parts: str) -> dict[str, Any]:
-        return dict(artifacts.read_json(artifacts.folder(recipe, *parts)))
+        return dict(artifacts.read_json(artifacts.folder(recipe, *parts)) or {})
+
+    block = artifacts.folder(recipe, "model", "null_block.json")
+    audit = read("audit", "published", "audit.json")
 
     return Evidence(
         recipe=recipe,
         plan=artifacts.read_section(recipe, "register", RegisterPlan),
         gate=artifacts.read_section(recipe, "gate", GateConfig),
         decision=read("decision", "decision.json"),
-        metrics=read("predictions", "published", "metrics.json"),
+        metrics=published_figures(read("predictions", "published", "metrics.json"), audit),
         attack=read("attack", "published", "attack.json"),
-        audit=read("audit", "published", "audit.json"),
-        content=content_digest(recipe),
+        audit=audit,
+        # Of internal files too, and nobody may test a guess at them.
+        content=keyed(key_of(root), "content", content_digest(recipe)),
+        lineage=lineage(recipe, root),
         model=artifacts.digest_folder(artifacts.folder(recipe, "model"))[:MODEL_DIGITS],
+        null_block=read("model", "null_block.json") if block.exists() else None,
     )
 
 
 def content_digest(recipe: str) -> str:
-    """Return one digest of the model, its evidence and the code that serves it."""
+    """Return one plain digest of the model, its evidence and the code that serves it."""
     whole = hashlib.sha256()
     for name in ("model", *EVIDENCE, "decision"):
         whole.update(artifacts.digest_folder(artifacts.folder(recipe, name)).encode())
@@ -166,22 +119,6 @@ def content_digest(recipe: str) -> str:
     return whole.hexdigest()
 
 
-def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
-    """Return nested settings as dotted names; what is not set is left out.
-
-    Example:
-        >>> flatten({"train": {"steps": 2, "seed": None}})
-        {'train.steps': '2'}
-    """
-    flat: dict[str, str] = {}
-    for key, value in values.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        elif value is not None:
-            flat[f"{prefix}{key}"] = value if isinstance(value, str) else json.dumps(value)
-    return flat
-
-
 def params_of(recipe: str) -> dict[str, str]:
     """Return the settings of the model, its training, its privacy and its bars."""
     plan = artifacts.folder(recipe, "plan")
@@ -189,49 +126,7 @@ def params_of(recipe: str) -> dict[str, str]:
     return {**flat, **flatten(artifacts.read_json(plan / "gate.json"), "gate.")}
 
 
-def metrics_of(evidence: Evidence) -> dict[str, float]:
-    """Return publishable figures, each with _low and _high where it has an interval."""
-    figures: dict[str, Any] = dict(evidence.metrics.get("model", {}))
-    decided = evidence.metrics.get("decision") or {}
-    figures |= {name: decided[name] for name in ("threshold", "approval_rate") if name in decided}
-    gate = evidence.audit.get("gate") or {}
-    figures["impact_ratio"] = gate.get("impact_ratio")
-    figures["epsilon"], figures["delta"] = (evidence.decision[n] for n in ("epsilon", "delta"))
-    flat: dict[str, float] = {}
-    for name, figure in figures.items():
-        parts = figure if isinstance(figure, dict) else {"value": figure}
-        for part, suffix in (("value", ""), ("low", "_low"), ("high", "_high")):
-            if isinstance(parts.get(part), int | float):
-                flat[f"{name}{suffix}"] = float(parts[part])
-    return flat
-
-
-def score_of(metrics: Mapping[str, float], task: str) -> float:
-    """Return the one figure by which two versions are compared; higher is better."""
-    if task == "regression":
-        return -metrics.get("mae", float("inf"))
-    return metrics.get("auc" if task == "binary" else "accuracy", float("-inf"))
-
-
-def lineage(recipe: str, root: Path) -> tuple[str, dict[str, Any]]:
-    """Return a keyed digest that may be shown, and the raw digests, which are internal.
-
-    Args:
-        recipe: name under data/.
-        root: the checkout, which keeps the key.
-    """
-    manifest = artifacts.folder(recipe, "raw", "manifest.json")
-    raw = artifacts.read_json(manifest) if manifest.exists() else {"files": []}
-    file = root / ".sordino" / "lineage.key"
-    if not file.exists():
-        with artifacts.replacing_file(file) as draft:
-            draft.touch(mode=0o600)
-            draft.write_text(secrets.token_hex(32))
-    text = json.dumps(raw, sort_keys=True).encode()
-    return hmac.new(file.read_bytes(), text, hashlib.sha256).hexdigest()[:32], raw
-
-
-def mirror(recipe: str, raw: dict[str, Any], target: Path) -> None:
+def mirror(recipe: str, target: Path) -> None:
     """Copy the evidence into target/published and target/internal."""
     ignored = shutil.ignore_patterns(*LEFT_OUT)
     for kind in ("published", "internal"):
@@ -244,13 +139,13 @@ def mirror(recipe: str, raw: dict[str, Any], target: Path) -> None:
     published, internal = target / "published", target / "internal"
     shutil.copytree(artifacts.folder(recipe, "decision"), published / "decision")
     (published / "model").mkdir()
-    for name in ("config.json", "privacy_spent.json", "bars.json"):
+    for name in MODEL_EVIDENCE:
         if artifacts.folder(recipe, "model", name).exists():
             shutil.copy(artifacts.folder(recipe, "model", name), published / "model")
     training = artifacts.folder(recipe, "training")
     if training.exists():
         shutil.copytree(training, internal / "training")
-    artifacts.write_json(internal / "raw.json", raw)
+    artifacts.write_json(internal / "raw.json", manifest_of(recipe))
 
 
 def serving_files(recipe: str, metrics: dict[str, Any], target: Path) -> dict[str, Path]:
@@ -258,12 +153,19 @@ def serving_files(recipe: str, metrics: dict[str, Any], target: Path) -> dict[st
 
     Args:
         recipe: name under data/.
-        metrics: predictions/published/metrics.json, for the threshold.
+        metrics: predictions/published/metrics.json, for the threshold and the width of intervals.
         target: an empty folder.
     """
-    data = public_data(recipe)
-    threshold = (metrics.get("decision") or {}).get("threshold")
-    artifacts.write_json(target / "serving.json", {"data": as_json(data), "threshold": threshold})
+    data, decision = public_data(recipe), metrics.get("decision") or {}
+    by_group = decision.get("by_group")
+    half_width = (metrics.get("interval") or {}).get("half_width")
+    serving = {
+        "data": as_json(data),
+        "threshold": decision.get("threshold"),
+        "by_group": by_group and by_group["thresholds"],
+        "half_width": half_width,
+    }
+    artifacts.write_json(target / "serving.json", serving)
     model = artifacts.folder(recipe, "model")
     return {
         "weights": model / "weights.safetensors",
@@ -274,11 +176,25 @@ def serving_files(recipe: str, metrics: dict[str, Any], target: Path) -> dict[st
 
 def public_data(recipe: str) -> DataConfig:
     """Return the data block without where the data came from and how they were split."""
-    data = artifacts.read_section(recipe, "data", DataConfig)
+    data = read_data(recipe)
     wanted = artifacts.read_section(recipe, "target", TargetPlan)
     source = PathSource(kind="path", path="-", null_values=data.source.null_values)
     split = replace(data.split, salt="-", as_of=None)
-    return replace(data, source=source, split=split, target=wanted.target, decision=wanted.decision)
+    return replace(
+        data,
+        source=source,
+        split=split,
+        target=wanted.target,
+        decision=wanted.decision,
+        decision_groups=group_of_decision(recipe),
+    )
+
+
+def group_of_decision(recipe: str) -> str | None:
+    """Return the sensitive feature that a decision reads, None where it reads none."""
+    path = artifacts.folder(recipe, "predictions", "published", "metrics.json")
+    decision = artifacts.read_json(path).get("decision") or {}
+    return decision["by_group"]["feature"] if decision.get("by_group") else None
 
 
 def code_folders(target: Path) -> list[Path]:
@@ -297,10 +213,16 @@ def requirements() -> list[str]:
     return [f"{name}=={installed(name).partition('+')[0]}" for name in SERVED_PACKAGES]
 
 
-def outputs_of(data: DataConfig) -> dict[str, str]:
-    """Return the columns of an answer and their MLflow types."""
+def outputs_of(data: DataConfig, interval: bool = False) -> dict[str, str]:
+    """Return the columns of an answer and their MLflow types.
+
+    Args:
+        data: target and its classes.
+        interval: a regression's predictions carry one.
+    """
     if data.target.kind == "regression":
-        return {"person_id": "string", "score": "double"}
+        columns = ("score", "low", "high") if interval else ("score",)
+        return {"person_id": "string", **dict.fromkeys(columns, "double")}
     scores = ["score"]
     if data.target.kind == "multiclass":
         scores = [f"score_{index}" for index in range(len(data.target.classes))]
@@ -311,6 +233,7 @@ def log_model(store: registry.Store, run_id: str, evidence: Evidence, work: Path
     """Log the model, load it again and ask it: a broken one would be logged all the same."""
     data = public_data(evidence.recipe)
     example = example_rows(data)
+    outputs = outputs_of(data, evidence.metrics.get("interval") is not None)
     (work / "serving").mkdir()
     (work / "code").mkdir()
     model = store.log_model(
@@ -319,24 +242,25 @@ def log_model(store: registry.Store, run_id: str, evidence: Evidence, work: Path
         files=serving_files(evidence.recipe, evidence.metrics, work / "serving"),
         code=code_folders(work / "code"),
         columns=list(example.columns),
-        outputs=outputs_of(data),
+        outputs=outputs,
         example=example,
         requirements=requirements(),
     )
     answer = store.predict(model, example)
     scores = answer.filter(like="score")
-    if list(answer.columns) != list(outputs_of(data)) or not scores.notna().all(axis=None):
+    if list(answer.columns) != list(outputs) or not scores.notna().all(axis=None):
         raise UserError(f"{evidence.recipe}: the logged model {model} gave {answer.to_dict()}")
     return model
 
 
 def log_run(store: registry.Store, evidence: Evidence, root: Path) -> str:
     """Log one run with everything; return its id."""
-    digest, raw = lineage(evidence.recipe, root)
     experiment = store.experiment(evidence.plan.experiment)
     tags = {
         registry.CONTENT: evidence.content,
         "sordino.recipe": evidence.recipe,
+        "lineage": evidence.lineage,
+        **evidence.attack_tags,
         "verdict": evidence.decision["verdict"],
         "status": evidence.status,
         "reasons": evidence.reasons,
@@ -346,10 +270,11 @@ def log_run(store: registry.Store, evidence: Evidence, root: Path) -> str:
         tags["DVC_EXP_NAME"] = os.environ["DVC_EXP_NAME"]
     run_id = store.start_run(experiment, evidence.plan.title, tags)
     store.log(run_id, params_of(evidence.recipe), metrics_of(evidence))
-    store.log_dataset(run_id, evidence.recipe, digest, "keyed digest of the raw files")
+    name = evidence.recipe
+    store.log_dataset(run_id, name, evidence.lineage, "keyed digest of the raw files")
     with tempfile.TemporaryDirectory(dir=root / ".sordino") as folder:
         work = Path(folder)
-        mirror(evidence.recipe, raw, work / "mirror")
+        mirror(evidence.recipe, work / "mirror")
         store.log_folder(run_id, work / "mirror")
         source = f"runs:/{run_id}/published"
         if evidence.has_weights:
@@ -368,6 +293,8 @@ def make_version(
         "status": evidence.status,
         "reasons": evidence.reasons,
         "model": evidence.model,
+        "lineage": evidence.lineage,
+        **evidence.attack_tags,
         "score": repr(score),
         "epsilon": repr(decision["epsilon"]),
         "delta": repr(decision["delta"]),
@@ -409,7 +336,7 @@ def register(recipe: str, root: Path) -> dict[str, Any]:
     Returns:
         What to tell: status, reasons, name, version, aliases, run, experiment.
     """
-    evidence = read_evidence(recipe)
+    evidence = read_evidence(recipe, root)
     store = registry.open_store(root)
     experiment = store.experiment(evidence.plan.experiment)
     found = store.find_run(experiment, evidence.content)
@@ -458,7 +385,7 @@ def main(argv: list[str]) -> None:
     """Register one recipe's model; exit status 1 where the gate failed and the recipe says so."""
     if len(argv) != 1:
         raise UserError("usage: python -m tasks.register RECIPE")
-    root = registry.checkout()
+    root = artifacts.checkout()
     (root / ".sordino").mkdir(exist_ok=True)
     told = register(argv[0], root)
     artifacts.write_json(root / ".sordino" / "registered" / f"{argv[0]}.json", told)

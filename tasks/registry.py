@@ -11,11 +11,13 @@ import logging
 import os
 import sqlite3
 import sys
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from tasks.artifacts import checkout
 from tasks.params import UserError, command
 
 # A server that is down is reported within seconds.
@@ -31,11 +33,6 @@ PATHS = (
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
-
-
-def checkout() -> Path:
-    """Return the checkout's root, also inside a stage that DVC runs in a temporary copy."""
-    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
 
 
 def database(root: Path) -> Path:
@@ -306,6 +303,79 @@ class Store:
             name, source, run_id, tags=dict(tags), description=description, model_id=model_id
         )
         return self.version(name, str(made.version))
+
+    def find(self, name: str, alias: str) -> Version:
+        """Return the version that has an alias.
+
+        Raises:
+            UserError: no model has the name, or no version the alias.
+        """
+        from mlflow.exceptions import MlflowException
+
+        try:
+            aliases = self.client.get_registered_model(name).aliases
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_DOES_NOT_EXIST":
+                raise
+            raise UserError(f"no model is registered as {name!r} at {self.uri}") from None
+        if alias not in aliases:
+            known = ", ".join(sorted(aliases)) or "none"
+            raise UserError(f"{name} has no version with alias {alias!r}; it has: {known}")
+        return self.version(name, str(aliases[alias]))
+
+    def download(self, version: Version, target: Path) -> Path:
+        """Copy what a version's model reads into a folder, and return where its files are.
+
+        Raises:
+            UserError: the version carries no model.
+        """
+        from mlflow.artifacts import download_artifacts
+        from mlflow.exceptions import MlflowException
+
+        address = f"models:/{version.name}/{version.number}"
+        with _in_one_line(self.uri):
+            try:
+                place = download_artifacts(address, dst_path=str(target), tracking_uri=self.uri)
+            except MlflowException:
+                raise UserError(f"{address} carries no model: it was not accepted") from None
+        found = Path(place) / "artifacts"
+        if not (found / "serving.json").is_file():
+            raise UserError(f"{address} carries no model: it was not accepted")
+        return found
+
+    def numbers(self, name: str) -> list[str]:
+        """Return the numbers of a model's versions, rising; none where no model has the name."""
+        found = self.client.search_model_versions(f"name = '{name}'")
+        return [str(n) for n in sorted(int(version.version) for version in found)]
+
+    def run_of(self, version: Version) -> str:
+        """Return the id of the run that a version came from."""
+        return str(self.client.get_model_version(version.name, version.number).run_id)
+
+    def read_text(self, run_id: str, path: str) -> str | None:
+        """Return one file of a run's artifacts; None where there is none."""
+        from mlflow.exceptions import MlflowException
+
+        with tempfile.TemporaryDirectory() as work:
+            try:
+                place = self.client.download_artifacts(run_id, path, work)
+            except (MlflowException, OSError):
+                return None
+            return Path(place).read_text(encoding="utf-8")
+
+    def write_text(self, run_id: str, path: str, text: str) -> None:
+        """Write one file of a run's artifacts anew."""
+        self.client.log_text(run_id, text, path)
+
+    def tag_version(self, version: Version, tags: Mapping[str, str]) -> None:
+        """Write tags of a version."""
+        for key, value in tags.items():
+            self.client.set_model_version_tag(version.name, version.number, key, value)
+
+    def drop_alias(self, version: Version, alias: str) -> None:
+        """Take an alias from a version that has it."""
+        if alias in self.version(version.name, version.number).aliases:
+            self.client.delete_registered_model_alias(version.name, alias)
 
     def set_alias(self, version: Version, alias: str) -> Version:
         """Give a version an alias, which any other version loses."""

@@ -11,13 +11,24 @@ from typing import Any
 from jinja2 import UndefinedError
 
 from rnn.config import PrivacySpent
-from tasks.artifacts import folder, read_json, read_section, replacing, write_json
+from tasks.artifacts import checkout, folder, read_json, read_section, replacing, write_json
+from tasks.evidence.overall import published_figures
 from tasks.evidence.profiles import ProfilesPlan, evaluate
-from tasks.pages import attributions, attributions_inside, exhibits, fairness, reviewed
+from tasks.lineage import lineage
+from tasks.pages import (
+    attacks,
+    attributions,
+    attributions_inside,
+    exhibits,
+    fairness,
+    privacy,
+    reviewed,
+)
 from tasks.pages import inside as views
-from tasks.pages.claims import account, attack_verdict, claims, privacy_words
+from tasks.pages.claims import attack_verdict, claims, privacy_words
 from tasks.pages.exhibits import Table
 from tasks.pages.html import render
+from tasks.pages.trade_off import promise_of
 from tasks.pages.words import data_words, held_out, settings, verdict_words
 from tasks.params import UserError, command, validate
 from tasks.recipe import ReportConfig
@@ -53,7 +64,7 @@ SECTIONS = (
 INTERNAL_SECTIONS = (
     ("comparison", "Comparison"),
     ("training", "Training"),
-    ("attack", "Membership"),
+    ("attack", "Attacks"),
     ("people", "People"),
     ("attribution", "Attributions"),
     ("gradients", "Gradients"),
@@ -69,17 +80,24 @@ def read_published(recipe: str) -> Json:
     Raises:
         UserError: a file is missing or does not say what it should.
     """
-    path = folder(recipe, "model", "privacy_spent.json")
+    path, block = (folder(recipe, "model", f"{n}.json") for n in ("privacy_spent", "null_block"))
+    ledger = read_json(folder(recipe, "model", "ledger.json"))
+    metrics = read_json(folder(recipe, "predictions", "published", "metrics.json"))
+    audit = read_json(folder(recipe, "audit", "published", "audit.json"))
     return {
         "report": read_section(recipe, "report", ReportConfig),
+        "promise": promise_of(ledger),
         "profiles": read_section(recipe, "profiles", ProfilesPlan),
         "summary": read_json(folder(recipe, "plan", "summary.json")),
         "spent": validate(PrivacySpent, read_json(path), str(path)),
-        "metrics": read_json(folder(recipe, "predictions", "published", "metrics.json")),
-        "audit": read_json(folder(recipe, "audit", "published", "audit.json")),
+        "ledger": ledger,
+        "null_block": read_json(block) if block.exists() else None,
+        "metrics": published_figures(metrics, audit),
+        "audit": audit,
         "attributions": read_json(folder(recipe, "attributions", "published", "attributions.json")),
         "attack": read_json(folder(recipe, "attack", "published", "attack.json")),
         "decision": read_json(folder(recipe, "decision", "decision.json")),
+        "lineage": lineage(recipe, checkout()),
     }
 
 
@@ -116,7 +134,7 @@ def evaluated_lists(found: Json) -> list[Json]:
 def published_context(found: Json) -> Json:
     """Return what the published template needs."""
     report, spent = found["report"], found["spent"]
-    metrics = found["metrics"]
+    metrics, limits = found["metrics"], held_out(found["audit"])
     figures = [(exhibits.name_of(m), exhibits.shown(m, f)) for m, f in metrics["model"].items()]
     evaluated = evaluated_lists(found)
     return {
@@ -133,14 +151,9 @@ def published_context(found: Json) -> Json:
         "performance": Table(("Figure", "Value"), tuple(figures)),
         "calibration": exhibits.calibration(metrics["calibration"]),
         "fairness": fairness.section(found["audit"], found["decision"]),
-        "held_out": held_out(found["audit"]),
+        "held_out": limits,
         "reading": attributions.published(found["attributions"]),
-        "privacy": {
-            "words": privacy_words(spent),
-            "unit": spent.unit,
-            "table": Table(("Quantity", "Value"), tuple(account(spent))),
-        },
-        "promise": exhibits.promise(spent.epsilon, spent.delta),
+        "privacy": privacy.section(found, privacy_words(spent, found["promise"]), limits["limit"]),
         "attack_verdict": attack_verdict(found["attack"]),
         "settings": settings(found["summary"]),
     }
@@ -174,22 +187,24 @@ def card(context: Json) -> Json:
         "checks": context["decision"]["checks"],
         "privacy_words": context["privacy"]["words"],
         "privacy": context["privacy"]["table"].rows,
+        **privacy.card(context["privacy"], context["attack"]),
+        "lineage": context["lineage"],
         "limits": (context["held_out"]["limit"], *LIMITS),
     }
 
 
 def internal_context(found: Json, inside: Json) -> Json:
     """Return what the internal template needs."""
-    ours, others = found["metrics"]["model"], inside["metrics"]
-    measured = {"model": ours} | {n: others[n] for n in ("twin", "baseline") if n in others}
+    others = inside["metrics"]
+    measured = {n: others[n] for n in ("model", "twin", "baseline") if n in others}
     compared = tuple(
         (exhibits.name_of(m), *(exhibits.shown(m, one.get(m)) for one in measured.values()))
         for m in measured["model"]
+        if m != "decision"
     )
-    attack = inside["attack"]
-    models = [name for name in ("model", "twin") if name in attack]
     return {
         **found,
+        "metrics": {**found["metrics"], "n": others["n"]},
         "sections": INTERNAL_SECTIONS,
         "verdict_words": verdict_words(found["decision"]),
         "attack_verdict": attack_verdict(found["attack"]),
@@ -197,9 +212,7 @@ def internal_context(found: Json, inside: Json) -> Json:
         "compared": Table(("Figure", *measured), compared),
         "training": views.training(inside["curves"]),
         "published_attack": found["attack"],
-        "attack": attack,
-        "attack_table": views.attack_table({name: attack[name] for name in models}),
-        "membership": views.membership({name: attack[name]["tpr"] for name in models}),
+        "attack": attacks.section(found, inside["attack"]),
         "local": attributions_inside.internal(inside["local"], found["attributions"]["quality"]),
         "exact": views.exact_groups(inside["audit"], found["decision"]),
         "cost": views.privacy_cost(inside["audit"].get("privacy_cost", [])),

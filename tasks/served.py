@@ -12,12 +12,12 @@ import pandas as pd
 import polars as pl
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from rnn.batch import PreparedSequences
 from tasks.artifacts import read_json, read_model
-from tasks.evidence.scoring import model_logits, scores_of
+from tasks.evidence.scoring import model_logits
 from tasks.params import validate
 from tasks.recipe import DataConfig
-from tasks.table.encode import Encoded, encode, unscale
+from tasks.serving.answers import answered, sequences_of, threshold_of
+from tasks.table.encode import encode
 
 
 def to_polars(rows: pd.DataFrame) -> pl.DataFrame:
@@ -31,52 +31,6 @@ def to_polars(rows: pd.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-def sequences_of(encoded: Encoded, data: DataConfig) -> PreparedSequences:
-    """Return encoded people as the model's batches are made of."""
-    return PreparedSequences(
-        sequences=encoded.sequences,
-        missing=encoded.missing,
-        offsets=encoded.offsets,
-        static=encoded.static,
-        targets=np.zeros(len(encoded), dtype=np.int64),
-        missing_indicators=data.missing_indicators and encoded.missing is not None,
-    )
-
-
-def answer(
-    persons: list[str], logits: np.ndarray[Any, Any], data: DataConfig, threshold: float | None
-) -> pd.DataFrame:
-    """Return what a user reads.
-
-    Args:
-        persons: ids [N].
-        logits: float64 [N, C].
-        data: target and its names.
-        threshold: of a binary decision, on P(event).
-
-    Returns:
-        person_id; score and decision (binary), score_0.. and decision (multiclass), or score in
-        the target's unit (regression).
-    """
-    target = data.target
-    scores = scores_of(logits, target.kind)
-    columns: dict[str, Any] = {"person_id": persons}
-    if target.kind == "regression":
-        assert target.bounds is not None
-        columns["score"] = unscale(scores, target.bounds)
-        return pd.DataFrame(columns)
-    names = np.array(target.names or tuple(map(str, target.classes)), dtype=object)
-    if target.kind == "binary":
-        columns["score"] = scores
-        chosen = (scores >= (0.5 if threshold is None else threshold)).astype(int)
-    else:
-        for index in range(scores.shape[1]):
-            columns[f"score_{index}"] = scores[:, index]
-        chosen = scores.argmax(1)
-    columns["decision"] = names[chosen].tolist()
-    return pd.DataFrame(columns)
-
-
 class Served(PythonModel):
     """Weights, settings and the public description of the data, read once."""
 
@@ -87,6 +41,8 @@ class Served(PythonModel):
         serving = read_json(Path(context.artifacts["serving"]))
         self.data = validate(DataConfig, serving["data"], "serving.json: data")
         self.threshold = serving["threshold"]
+        self.by_group = serving.get("by_group")
+        self.half_width = serving.get("half_width")
 
     def predict(
         self,
@@ -101,10 +57,14 @@ class Served(PythonModel):
             model_input: raw rows as a table: one a person (wide, text) or one an event (long).
             params: unused.
         """
-        encoded = encode(to_polars(model_input), self.data)
+        rows = to_polars(model_input)
+        encoded = encode(rows, self.data)
+        threshold = threshold_of(rows, self.data, self.threshold, self.by_group)
         people = sequences_of(encoded, self.data)
         logits = model_logits(self.model, people, np.arange(len(encoded)))
-        return answer(encoded.person_ids.to_list(), logits, self.data, self.threshold)
+        persons = encoded.person_ids.to_list()
+        columns = answered(persons, logits, self.data, threshold, self.half_width)
+        return pd.DataFrame(columns)
 
 
 mlflow.models.set_model(Served())

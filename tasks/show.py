@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from tasks.evidence.overall import published_figures
 from tasks.params import UserError, command, read_yaml
 
 Row = tuple[str, str]
@@ -100,10 +101,12 @@ def rows_of(recipe: str) -> list[Row]:
     """Return the table of one recipe."""
     published = folder(recipe, "report", "published", "report.html")
     internal = folder(recipe, "report", "internal", "internal.html")
+    metrics = read_json(folder(recipe, "predictions", "published", "metrics.json"))
+    audit = read_json(folder(recipe, "audit", "published", "audit.json"))
     return [
         privacy_row(recipe),
-        quality_row(read_json(folder(recipe, "predictions", "published", "metrics.json"))),
-        *group_rows(read_json(folder(recipe, "audit", "published", "audit.json"))),
+        quality_row(published_figures(metrics, audit)),
+        *group_rows(audit),
         gate_row(read_json(folder(recipe, "decision", "decision.json"))),
         model_row(recipe),
         ("report", str(published)),

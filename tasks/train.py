@@ -14,6 +14,7 @@ from rnn.fit import Fit, StepReport
 from rnn.model import build
 from rnn.privacy.ledger import epsilon_of
 from rnn.privacy.noise import Keystream
+from rnn.privacy.null_verdict import judge
 from tasks.account import gradients, ledger_of, mechanism_of, spent
 from tasks.artifacts import (
     Prepared,
@@ -27,6 +28,7 @@ from tasks.artifacts import (
     write_model,
 )
 from tasks.checkpoint import Checkpoint, HandedOver, checkpoint_key, sole_writer
+from tasks.evidence import threshold_release
 from tasks.params import UserError, as_json, command
 from tasks.population import RunLedger
 from tasks.recipe import TrainPlan
@@ -64,6 +66,7 @@ def make_fit(plan: TrainPlan, prepared: Prepared) -> Fit:
             keystream=keystream,
             mitigation=plan.mitigation,
             groups=groups if feature_of(plan.mitigation) else None,
+            null_canaries=plan.privacy.null_canaries if plan.privacy else 0,
         )
     except ValueError as error:
         raise UserError(f"privacy: {error}") from None
@@ -160,6 +163,19 @@ def _columns(curve: list[dict[str, Any]]) -> dict[str, list[Any]]:
     return {key: [point[key] for point in curve] for key in (curve[0] if curve else {})}
 
 
+def null_block(fit: Fit, plan: TrainPlan) -> dict[str, Any] | None:
+    """Return what the run measured of itself, from coins alone; None where it has no null block.
+
+    Args:
+        fit: at its last step.
+        plan: of the run, with privacy.
+    """
+    if fit.null is None or plan.privacy is None:
+        return None
+    event = gradients(plan, fit.step_count)
+    return judge(fit.null.account, fit.null.block.present, event, plan.privacy.delta).as_dict()
+
+
 def write_outputs(
     recipe: str,
     fit: Fit,
@@ -167,6 +183,7 @@ def write_outputs(
     curve: list[dict[str, Any]],
     bars: object = None,
     ledger: RunLedger | None = None,
+    prepared: Prepared | None = None,
 ) -> None:
     """Write the private model and its training figures, or the twin, each folder whole.
 
@@ -177,6 +194,7 @@ def write_outputs(
         curve: from `train`.
         bars: of the gate when training began, to be kept with the private model.
         ledger: of the population, which is charged before the model is there to be released.
+        prepared: of all people, for what is released about them after the last step.
     """
     if plan.privacy is None:
         with replacing(folder(recipe, "twin")) as draft:
@@ -185,11 +203,13 @@ def write_outputs(
         return
     with replacing(folder(recipe, "model")) as draft:
         write_model(draft, fit.model, fit.average)
+        threshold_release.write(draft, plan, prepared, fit.keystream)
         account = spent(plan, fit.step_count, fit.keystream.source)
         if ledger is not None:
             account = ledger.charge(account)
         write_json(draft / "privacy_spent.json", asdict(account))
         write_json(draft / "ledger.json", ledger_of(plan, fit.step_count, account))
+        write_json(draft / "null_block.json", null_block(fit, plan))
         if bars is not None:
             write_json(draft / "bars.json", bars)
     with replacing(folder(recipe, "training")) as draft:
@@ -216,7 +236,7 @@ def main(argv: list[str]) -> None:
         bars = checkpoint.at_start("bars", read_json(folder(recipe, "plan", "gate.json")))
         fit = make_fit(plan, prepared)
         curve = train(fit, plan, checkpoint, f"{stage} {recipe}")
-        write_outputs(recipe, fit, plan, curve, bars, ledger)
+        write_outputs(recipe, fit, plan, curve, bars, ledger, prepared)
         checkpoint.discard()
 
 

@@ -7,23 +7,22 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from rnn.config import PrivacyConfig
 from rnn.fairness.config import NoMitigation, feature_of
 from rnn.fairness.groups import Groups
 from rnn.fit import Fit
 from rnn.privacy.histogram import Histogram
-from rnn.privacy.ledger import Event, epsilon_of, training_noise
+from rnn.privacy.ledger import epsilon_of
 from rnn.privacy.noise import Keystream
 from tasks import artifacts
 from tasks.account import gradients, mechanism_of
 from tasks.budget import private_plan
+from tasks.evidence import threshold_release
 from tasks.evidence.alternatives import People, Trials
-from tasks.evidence.group_thresholds import group_thresholds
-from tasks.evidence.score_table import decided_bin, fine_edges, tabulate
+from tasks.evidence.kept import kept
 from tasks.evidence.scoring import model_logits, scores_of
 from tasks.evidence.threshold import exact_threshold
 from tasks.params import UserError, as_json
-from tasks.recipe import AdaptiveClipping, GroupThresholds, Recipe, TrainPlan
+from tasks.recipe import AdaptiveClipping, Cut, GroupThresholds, Recipe, TrainPlan
 from tasks.settings.mitigation import Alternative
 from tasks.table.labels import UNKNOWN, known_labels
 from tasks.train import make_fit
@@ -49,19 +48,13 @@ def variant(recipe: Recipe, block: Alternative) -> Recipe:
             recipe.privacy, clipping="adaptive", max_grad_norm=start, adaptive=adaptive
         )
         return replace(recipe, privacy=privacy, mitigation=NoMitigation())
-    if isinstance(block, GroupThresholds):
-        return replace(recipe, mitigation=NoMitigation())
-    return replace(recipe, mitigation=block)
-
-
-def _histogram(block: GroupThresholds) -> Event:
-    """What the thresholds are made of, as an event of training people."""
-    return Event(
-        released="scores by group and outcome",
-        people="training",
-        mechanism="gaussian",
-        noise_multiplier=block.noise_multiplier,
-    )
+    changed = replace(recipe, mitigation=block)
+    if isinstance(block, GroupThresholds) and recipe.privacy.target_epsilon is None:
+        # A stated noise leaves no room for the histogram: its epsilon is the total to solve for.
+        plain = private_plan(replace(recipe, mitigation=NoMitigation()))
+        privacy = replace(recipe.privacy, noise_multiplier=None, target_epsilon=plain.epsilon)
+        changed = replace(changed, privacy=privacy)
+    return changed
 
 
 def planned(recipe: Recipe, block: Alternative) -> tuple[TrainPlan, float]:
@@ -73,40 +66,13 @@ def planned(recipe: Recipe, block: Alternative) -> tuple[TrainPlan, float]:
     changed = variant(recipe, block)
     plan = private_plan(changed)
     privacy = changed.privacy
-    if isinstance(block, GroupThresholds):
-        return _beside_histogram(plan, privacy, block)
+    steps = gradients(plan, plan.train.steps)
+    whole = epsilon_of([steps, *plan.after], privacy.delta)
+    if plan.after:
+        return plan, whole - epsilon_of([steps], privacy.delta)
     noise = mechanism_of(plan, privacy, 1).gradient_noise(plan.train.expected_batch_size)
-    return plan, _epsilon(plan, privacy) - _epsilon(plan, privacy, noise)
-
-
-def _beside_histogram(
-    plan: TrainPlan, privacy: PrivacyConfig, block: GroupThresholds
-) -> tuple[TrainPlan, float]:
-    """Training with a little more noise, so that the histogram fits under the same epsilon."""
-    beside = [_histogram(block)]
-    try:
-        noise = training_noise(
-            target_epsilon=plan.epsilon or 0.0,
-            delta=privacy.delta,
-            sample_rate=plan.sample_rate,
-            steps=plan.train.steps,
-            beside=beside,
-        )
-    except ValueError as error:
-        raise UserError(f"compare.alternatives.group_thresholds: {error}") from None
-    quieter = replace(plan, noise_multiplier=noise)
-    return quieter, _epsilon(quieter, privacy, beside=beside) - _epsilon(quieter, privacy)
-
-
-def _epsilon(
-    plan: TrainPlan,
-    privacy: PrivacyConfig,
-    noise: float | None = None,
-    beside: list[Event] | None = None,
-) -> float:
-    """Epsilon of all steps, at the plan's noise or another."""
-    steps = gradients(plan, plan.train.steps, noise)
-    return epsilon_of([steps, *(beside or [])], privacy.delta)
+    gradients_alone = gradients(plan, plan.train.steps, noise)
+    return plan, whole - epsilon_of([gradients_alone], privacy.delta)
 
 
 def groups_of(recipe: Recipe, feature: str, sensitive: pl.DataFrame) -> Groups:
@@ -183,29 +149,25 @@ class Comparison:
         self, fit: Fit, block: GroupThresholds, threshold: float, test: Scores
     ) -> NDArray[np.int64]:
         """Decisions by thresholds of groups, from one noised histogram of training people."""
-        rows = self.prepared.rows("train")
-        scores, groups = (
-            self.scores(fit, rows),
-            groups_of(self.recipe, block.feature, self.sensitive),
+        rows, groups = self.prepared.rows("train"), self._groups_of(block.feature)
+        limit = threshold_release.limit_of(block, self.recipe.privacy.unit)
+        rows = rows[kept(self.prepared.people["person_id"].gather(rows), limit)]
+        # Scores and outcomes are of the favourable one here.
+        cut = Cut(event_favoured=True, threshold=threshold)
+        own = Groups(groups.codes[rows], groups.labels)
+        exact = threshold_release.table_of(
+            block, cut, self.scores(fit, rows), self._people(rows).y, own
         )
-        edges = fine_edges(threshold, block.score_bins)
-        decided = decided_bin(edges, threshold)
-        labels = groups.labels
-        exact = tabulate(
-            (block.feature,) * len(labels), labels, groups.codes[rows][:, None],
-            self._people(rows).y, scores, (scores >= edges[decided]).astype(np.int64),
-            edges, decided,
-        )  # fmt: skip
-        mechanism = Histogram(1, block.noise_multiplier)
         seed = self.recipe.privacy.insecure_seed
         stream = Keystream.from_system() if seed is None else Keystream.from_seed(seed + 1)
-        noised = replace(
-            exact,
-            counts=mechanism.release(exact.counts, stream),
-            noise=mechanism.standard_deviation,
-        )
-        chosen = group_thresholds(noised, block.feature, block.goal)
-        return chosen.decide(test, [labels[code] for code in groups.codes[self.rows]])
+        mechanism = Histogram(1, block.noise_multiplier, limit.max_rows)
+        noised = threshold_release.released(exact, mechanism, stream)
+        chosen = threshold_release.thresholds_of(noised, block, cut)
+        return chosen.decide(test, [groups.labels[code] for code in groups.codes[self.rows]])
+
+    def _groups_of(self, feature: str) -> Groups:
+        """Everybody's label of a feature."""
+        return groups_of(self.recipe, feature, self.sensitive)
 
     def run(self, block: Alternative, runs: int, seed: int) -> Trials:
         """Train one alternative several times."""

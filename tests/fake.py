@@ -8,6 +8,7 @@ import polars as pl
 
 from rnn.config import ModelConfig
 from rnn.model import build
+from rnn.privacy.ledger import Event, training_event
 from tasks import artifacts
 from tasks.evidence.scoring import losses_of, model_logits, scores_of
 from tasks.params import validate
@@ -52,6 +53,63 @@ TEXT = {
     "target": {"column": "y", "kind": "multiclass", "classes": ["x", "y,z", "w"]},
 }
 LAYOUTS = {"wide": WIDE, "long": LONG, "text": TEXT}
+
+
+def measured(claimed: float, value: float) -> dict[str, float]:
+    """One figure of a null block."""
+    return {"value": value, "low": 0.99 * value, "high": 1.01 * value, "claimed": claimed,
+            "p_value": 0.4}  # fmt: skip
+
+
+def null_block(verdict: str = "consistent") -> dict[str, Any]:
+    """Return model/null_block.json."""
+    return {
+        "verdict": verdict,
+        "canaries": 1000,
+        "steps": 240,
+        "noise_scale": measured(3.2, 3.2067 if verdict == "consistent" else 1.6013),
+        "contribution": measured(1.0, 0.9987),
+        "sampling": measured(0.1, 0.1003),
+        "spread_p_value": 0.31,
+        "lower_bound": {
+            "epsilon": 0.7342, "pure": 0.5118, "guesses": 250, "right": 141, "confidence": 0.95,
+        },
+        "refutes_curve": verdict == "violated",
+        "note": "Consistent means that nothing in this run contradicts the ledger.",
+        "points": [
+            {"false_positive_rate": rate, "true_positive_rate": 1.4 * rate, "low": 0.9 * rate,
+             "high": 1.9 * rate}
+            for rate in (0.02, 0.1, 0.3)
+        ],
+        "significance": 0.001,
+    }  # fmt: skip
+
+
+def ledger() -> dict[str, Any]:
+    """Return model/ledger.json: the steps, and one release beside them."""
+    steps = training_event(noise_multiplier=3.2, sample_rate=0.1, steps=240)
+    counts = Event(
+        released="quantiles of debt", people="training", mechanism="laplace", noise_multiplier=5.0
+    )
+    alone = (2.3233, 0.2)
+    return {
+        "events": [
+            {**event.as_dict(), "epsilon_alone": epsilon}
+            for event, epsilon in zip((steps, counts), alone, strict=True)
+        ],
+        "delta": 1e-6,
+        "epsilon": 2.5,
+        "accountant": "PLD, connect the dots (Doroshenko et al. 2022)",
+        "accountant_version": "dp-accounting 0.6",
+        "cross_check": {
+            "accountant": "PRV (Gopi, Lee, Wutschitz 2021)",
+            "accountant_version": "opacus 1.6.0",
+            "of": "the steps of training alone",
+            "epsilon": 2.3335,
+            "epsilon_by_the_first": 2.3233,
+        },
+        "parallel": "Events of training people and of held-out people do not add up.",
+    }
 
 
 def raw_rows(layout: str, people: int = 40, seed: int = 0) -> pl.DataFrame:
@@ -118,6 +176,7 @@ def write_recipe(
     auc: float = 0.8,
     seed: int = 0,
     override: bool = False,
+    block: str | None = "consistent",
 ) -> Fake:
     """Write data/RECIPE/ under the working directory, as the stages before register do."""
     root = artifacts.folder(recipe)
@@ -128,6 +187,8 @@ def write_recipe(
     reason = "" if verdict == "pass" else "AUC is below its bar"
     check = {"name": "auc", "verdict": verdict, "reason": reason, "bar": 0.7, **_figure(auc)}
     broken = {"name": "attack", "verdict": "fail" if attack == "violated" else "pass"}
+    if block is not None:
+        artifacts.write_json(root / "model" / "null_block.json", null_block(block))
     model = artifacts.digest_folder(root / "model")[:12]
     words = {"approver": "Ada Lovelace", "reason": "A second sample settled it.", "model": model}
     artifacts.write_json(
@@ -177,6 +238,7 @@ def _write_predictions(
     (root / "model").mkdir(parents=True)
     artifacts.write_model(root / "model", model, dict(model.state_dict()))
     artifacts.write_json(root / "model" / "privacy_spent.json", {"epsilon": 3.0})
+    artifacts.write_json(root / "model" / "ledger.json", ledger())
     artifacts.write_json(root / "prepared" / "arrays" / "schema.json", schema(data))
     encoded = encode(raw, data)
     rows = np.arange(len(encoded))

@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from rnn.config import InputShape, ModelConfig, PrivacySpent
+from rnn.config import InputShape, ModelConfig, PrivacyConfig, PrivacySpent, TrainConfig
 from rnn.model import build
 from tasks import artifacts
 from tasks.recipe import (
     AttackConfig,
+    AttackRunConfig,
     AuditConfig,
     Decision,
     GateConfig,
@@ -20,6 +21,7 @@ from tasks.recipe import (
     ReleasePlan,
     Target,
     TargetPlan,
+    TrainPlan,
 )
 
 RECIPE = "small"
@@ -49,6 +51,25 @@ RELEASE = ReleasePlan(
     score_bins=10,
     groups={"sex": ("f", "m", "unknown")},
     insecure_seed=0,
+)
+TWIN = TrainPlan(
+    model=ModelConfig(hidden_size=4, embedding_size=3),
+    train=TrainConfig(steps=4, expected_batch_size=32),
+    sample_rate=0.1,
+)
+TRAIN = TrainPlan(
+    model=TWIN.model,
+    train=TrainConfig(steps=10, expected_batch_size=30, threads=1),
+    privacy=PrivacyConfig(population=300, delta=1e-4, noise_multiplier=1.0),
+    sample_rate=0.1,
+    noise_multiplier=1.0,
+    epsilon=2.0,
+)
+ATTACK = AttackConfig(
+    references=2,
+    reference_steps=4,
+    shuffles=99,
+    run=AttackRunConfig(canaries=60, bystanders=20, simulations=3),
 )
 TARGETS = {
     "binary": Target(column="y", kind="binary", classes=("no", "yes")),
@@ -89,7 +110,9 @@ def write_tree(task: str, people: int = 500, seed: int = 0, tokens: bool = False
     target = TARGETS[task]
     schema = {
         "task": task,
-        "input": {"kind": "tokens" if tokens else "numbers"},
+        "input": {"kind": "tokens", "vocabulary": ["", "?", "-", "+"]}
+        if tokens
+        else {"kind": "numbers"},
         "missing_indicators": False,
         "target": {"kind": task, "classes": list(target.classes), "names": []},
     }
@@ -104,18 +127,21 @@ def write_tree(task: str, people: int = 500, seed: int = 0, tokens: bool = False
         task=task,  # type: ignore[arg-type]
     )
     for number, name in enumerate(("model", "twin")):
-        model = build(ModelConfig(hidden_size=4, embedding_size=3), shape, seed=number)
+        model = build(TWIN.model, shape, seed=number)
         with artifacts.replacing(artifacts.folder(RECIPE, name)) as draft:
             artifacts.write_model(draft, model, model.state_dict())
             artifacts.write_json(draft / "privacy_spent.json", vars(SPENT))
             artifacts.write_json(draft / "bars.json", vars(GATE))
+            artifacts.write_json(draft / "null_block.json", {"verdict": "consistent"})
     decision = Decision(favourable="no", approval_rate=0.7) if task == "binary" else None
     for section, config in {
         "target": TargetPlan(target=target, decision=decision),
         "predict": PredictConfig(bootstraps=100, baseline="ngrams" if tokens else "boosting"),
         "audit": AuditConfig(bootstraps=100, swaps=(), profiles=()),
         "release": RELEASE if task == "binary" else replace(RELEASE, mode="suppressed"),
-        "attack": AttackConfig(),
+        "attack": ATTACK,
+        "train": TRAIN,
+        "twin": TWIN,
         "gate": GATE,
         "population": PopulationPlan(population="people"),
         "override": OverridePlan(),

@@ -178,7 +178,10 @@ ONLY = {
     "mlflow": {"tasks/registry.py", "tasks/served.py"},
     "fairlearn": {"tasks/audit.py"},
     "captum": {"tasks/explaining/bench.py", "tasks/explaining/methods.py"},
-    "prefect": {"flows/pipeline.py"},
+    "prefect": {"flows/approve.py", "flows/pipeline.py", "flows/sweep.py"},
+    "optuna": {"tasks/candidates.py"},
+    "onnx": {"tasks/serving/graph.py"},
+    "onnxruntime": {"tasks/serving/scorer.py"},
     "dvc": {"tasks/machine/stages.py"},
 }
 

@@ -1,4 +1,4 @@
-"""Frozen settings of the mitigations that act while a model is trained: needs no torch."""
+"""Frozen settings of the mitigations of a training run: needs no torch."""
 
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
@@ -30,6 +30,8 @@ class Reweight:
         feature: sensitive feature whose labels are the groups.
         weights: label -> weight, public constants; 1 for a label that is not named. Empty: from
             group counts that are released with noise in every step.
+        counted: where there are no constants: counts of every step's people, or those of all
+            training people that data.private_counts releases once, before training.
         outcome: cells are group x class, weighted so that the two look independent.
         power: 1 undoes the counts, 0.5 half of it on the log scale; of released counts.
         max_weight: no released weight is above.
@@ -45,6 +47,7 @@ class Reweight:
     method: Literal["reweight"]
     feature: Name
     weights: dict[Name, Positive] = field(default_factory=dict)
+    counted: Literal["every_step", "once"] = "every_step"
     outcome: bool = False
     power: Rate = 1.0
     max_weight: AtLeastOne = 4.0
@@ -54,6 +57,13 @@ class Reweight:
         """Constants are of groups."""
         if self.weights and self.outcome:
             raise ValueError("weights are constants by label: outcome is for released counts")
+        if self.counted == "once" and (self.weights or self.outcome):
+            raise ValueError("counted: once is by label alone, without weights and outcome")
+
+    @property
+    def counts_steps(self) -> bool:
+        """Does every step release counts?"""
+        return not self.weights and self.counted == "every_step"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -166,8 +176,43 @@ class GlobalAdapt:
     count_noise: Positive | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class GroupThresholds:
+    """A threshold a group, from one noised histogram of training people after the last step.
+
+    Nothing is done while the model is trained. The decision then reads the group.
+
+    Attributes:
+        feature: sensitive feature whose groups get thresholds.
+        goal: what is made equal: the share of favourable decisions among all
+            (demographic_parity), or among those with the favourable outcome (equal_opportunity).
+        noise_multiplier: of the histogram: standard deviation of the noise in a count, over what
+            one person adds.
+        score_bins: of the histogram.
+        max_rows: of one person that count; the others are left out.
+
+    Source: Hardt, Price, Srebro (2016), "Equality of opportunity in supervised learning", here
+    without its random decisions.
+    """
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    method: Literal["group_thresholds"]
+    feature: Name
+    goal: Literal["equal_opportunity", "demographic_parity"] = "demographic_parity"
+    noise_multiplier: Positive = 10.0
+    score_bins: Annotated[int, Ge(2), Le(1000)] = 20
+    max_rows: Count = 1
+
+
 Mitigation = (
-    NoMitigation | Reweight | BoundedGroupLoss | GradientReversal | GroupClipping | GlobalAdapt
+    NoMitigation
+    | Reweight
+    | BoundedGroupLoss
+    | GradientReversal
+    | GroupClipping
+    | GlobalAdapt
+    | GroupThresholds
 )
 
 

@@ -13,7 +13,11 @@ class Groups:
     Attributes:
         codes: int64 [N], number of the label.
         labels: all that were declared, and "unknown" as the last.
+        sizes: released numbers of training people by label, where preparation released them.
+        noise: standard deviation of the noise in them.
     """
 
     codes: NDArray[np.int64]
     labels: tuple[str, ...]
+    sizes: tuple[int, ...] = ()
+    noise: float = 0.0

@@ -18,7 +18,13 @@ from rnn.fairness.config import (
     feature_of,
 )
 from rnn.fairness.groups import Groups
-from rnn.fairness.weights import ConstantWeights, CountedWeights, LossWeights, Weights
+from rnn.fairness.weights import (
+    ConstantWeights,
+    CountedWeights,
+    LossWeights,
+    Weights,
+    once_counted,
+)
 from rnn.losses import example_losses
 from rnn.model import SequenceModel
 from rnn.privacy.counts import Seen, Sizes, by_unit, mean_by_unit
@@ -101,6 +107,8 @@ class Mitigator:
             if config.weights:
                 values = [config.weights.get(label, 1.0) for label in groups.labels]
                 return ConstantWeights(torch.tensor(values, dtype=torch.float64))
+            if config.counted == "once":
+                return once_counted(config, groups)
             noise = noises[-1] if noises else 0.0
             return CountedWeights(config, self.classes, Sizes.of(count, noise, batch))
         if isinstance(config, BoundedGroupLoss):

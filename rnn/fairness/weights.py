@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from rnn.fairness.config import BoundedGroupLoss, Reweight
+from rnn.fairness.groups import Groups
 from rnn.privacy.counts import Seen, Sizes, by_group, release
 from rnn.privacy.noise import Keystream
 from rnn.privacy.ranks import Ranks
@@ -110,6 +111,19 @@ class CountedWeights:
         """Go on from what `tensors` gave."""
         self.sizes.total, self.sizes.steps = saved["sizes"].clone(), int(saved["steps"])
         self.values = self._weights()
+
+
+def once_counted(config: Reweight, groups: Groups) -> ConstantWeights:
+    """Return weights inverse to the numbers that preparation released, constant from then on.
+
+    Raises:
+        ValueError: none were released.
+    """
+    if not groups.sizes:
+        raise ValueError("counted: once needs the numbers that data.private_counts releases")
+    total = torch.tensor(groups.sizes, dtype=torch.float64)
+    people = max(1, int(total.sum()))
+    return ConstantWeights(CountedWeights(config, 1, Sizes(groups.noise, people, total, 1)).values)
 
 
 @dataclass

@@ -97,7 +97,7 @@ def releases_of(
     elif isinstance(mitigation, GroupClipping):
         tau = noise(mitigation.count_noise)
         found += [centred_count(tau, sizes), Release(sizes, 1.0, tau)]
-    elif isinstance(mitigation, Reweight) and not mitigation.weights:
+    elif isinstance(mitigation, Reweight) and mitigation.counts_steps:
         found.append(Release(sizes, 1.0, noise(mitigation.count_noise)))
     elif isinstance(mitigation, BoundedGroupLoss):
         # In units of loss_clip.

@@ -5,8 +5,9 @@ of a logical batch collects over its physical batches in each parameter's `summe
 Opacus' optimizer keeps it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from opacus.grad_sample import GradSampleModule
@@ -90,19 +91,19 @@ def _clip(tape: Tape, units: Tensor | None, bound: Bound | Tensor) -> ClipReport
     """Clip what the tape holds and add it up."""
     groups = bound.groups if isinstance(bound, LayerBounds) else None
     squares = tape.squared_norms(units, groups)
+    whole = squares.sum(0) if groups is not None else squares
+    norms_of_all = whole.sqrt()
     if isinstance(bound, LayerBounds):
-        whole = squares.sum(0)
         pairs = zip(squares.sqrt(), bound.bounds, strict=True)
         factors = torch.stack([clip_factors(norms, c) for norms, c in pairs])
         # A unit that is refused in one group is refused in all.
         factors = torch.where(whole.isfinite(), factors, 0.0)
         clipped = (factors < 1).any(0)
     else:
-        whole = squares
-        factors = clip_factors(squares.sqrt(), _unit_bounds(bound, units, squares.dtype))
+        factors = clip_factors(norms_of_all, _unit_bounds(bound, units, squares.dtype))
         clipped = factors < 1
     tape.add_clipped(factors if units is None else factors[..., units], groups)
-    return ClipReport(whole.sqrt(), clipped, int((~whole.isfinite()).sum()))
+    return ClipReport(norms_of_all, clipped, int((~whole.isfinite()).sum()))
 
 
 def accumulate_clipped(
@@ -158,6 +159,7 @@ class PrivateOptimizer(DPOptimizer):
         max_grad_norm: float,
         expected_batch_size: int,
         ranks: Ranks | None = None,
+        beside: Sequence[nn.Parameter] = (),
     ):
         """Wrap a torch optimizer; `expected_batch_size` is a constant of the settings.
 
@@ -167,7 +169,10 @@ class PrivateOptimizer(DPOptimizer):
             max_grad_norm: bound on a unit's gradient over all parameters.
             expected_batch_size: what the noisy sum is divided by.
             ranks: processes that share a logical batch; this one alone if None.
+            beside: parameters that are summed, noised and divided with the optimizer's own, and
+                that no update rule meets.
         """
+        self._beside = list(beside)
         super().__init__(
             optimizer,
             noise_multiplier=noise_multiplier,
@@ -178,6 +183,11 @@ class PrivateOptimizer(DPOptimizer):
         self.ranks = ranks or Ranks()
         # Post-processing of the noisy sum; Global-Adapt's.
         self.rescale = 1.0
+
+    @property
+    def params(self) -> list[Any]:
+        """All that is released together."""
+        return [*super().params, *self._beside]
 
     def pre_step(self, closure: Callable[[], float] | None = None) -> bool:
         """Noise the sums and divide; an empty batch is noise alone, and is a step like any."""

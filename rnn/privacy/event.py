@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from rnn.config import FORBID_EXTRA
+
 Mechanism = Literal["sampled_gaussian", "gaussian", "laplace", "stated"]
 
 ADJACENCY = "zero-out: one unit's contribution is replaced by nothing, N stays"
@@ -28,6 +30,8 @@ class Event:
     Raises:
         ValueError: a field is out of range for the mechanism.
     """
+
+    __pydantic_config__ = FORBID_EXTRA
 
     released: str
     people: str

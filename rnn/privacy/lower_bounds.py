@@ -106,7 +106,10 @@ def refutes(inverse_blow_up: Curve, m: int, guesses: int, right: int, alpha: flo
         if i:
             there += i / (guesses - i) * (least - absent)
         absent = least
-    return there + absent > guesses / m
+        # Neither ever falls; far beyond 1 they would overflow.
+        if there + absent > guesses / m:
+            return True
+    return False
 
 
 def gaussian_inverse_blow_up(mu: float) -> Curve:

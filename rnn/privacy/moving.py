@@ -212,3 +212,18 @@ def move(bound: AnyBound, parts: list[Seen], stream: Keystream, ranks: Ranks) ->
         bound.step([part.clipped for part in parts], stream.child(0), ranks)
     elif isinstance(bound, GlobalBound | GroupBounds):
         bound.step(parts, stream, ranks)
+
+
+def saved_bound(bound: AnyBound) -> dict[str, Tensor]:
+    """Return what a later process needs of a bound; nothing of one that stays."""
+    if isinstance(bound, AdaptiveBound):
+        return {"value": torch.tensor(bound.value, dtype=torch.float64)}
+    return bound.tensors() if isinstance(bound, GlobalBound | GroupBounds) else {}
+
+
+def load_bound(bound: AnyBound, saved: dict[str, Tensor]) -> None:
+    """Go on from what `saved_bound` gave."""
+    if isinstance(bound, AdaptiveBound):
+        bound.value = float(saved["value"])
+    elif isinstance(bound, GlobalBound | GroupBounds):
+        bound.load(saved)

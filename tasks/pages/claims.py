@@ -4,8 +4,8 @@ import math
 from typing import Any
 
 from rnn.config import PrivacySpent
-from tasks.figures import most_found
 from tasks.pages.html import number, percent, power
+from tasks.pages.trade_off import Promise
 
 Json = dict[str, Any]
 
@@ -22,9 +22,9 @@ def _checked(decision: Json, *names: str) -> str:
     return _worst([c["verdict"] for c in decision["checks"] if c["name"] in names])
 
 
-def privacy_words(spent: PrivacySpent) -> str:
+def privacy_words(spent: PrivacySpent, promise: Promise) -> str:
     """Say what the promise means to somebody who never heard of epsilon."""
-    found = percent(most_found(0.01, spent.epsilon, spent.delta))
+    found = percent(promise.most_found(0.01))
     who = "person's data were" if spent.unit == "person" else "record was"
     return (
         f"Whoever sees the released model, and knows everybody else's data, cannot tell well "
@@ -38,7 +38,7 @@ def privacy_words(spent: PrivacySpent) -> str:
 def claims(found: Json) -> list[Json]:
     """Return the four claims: verdict, figure, range, words, and where to read on."""
     spent, decision, audit = found["spent"], found["decision"], found["audit"]
-    attack = found["attack"]
+    promise: Promise = found["promise"]
     return [
         {
             "name": "Privacy",
@@ -46,20 +46,11 @@ def claims(found: Json) -> list[Json]:
             "value": f"ε {number(spent.epsilon, 2)}",
             "range": f"upper bound at δ = {power(format(spent.delta, 'g'))}, per {spent.unit}",
             "words": f"Accusing 1 in 100 wrongly, an attacker finds at most "
-            f"{percent(most_found(0.01, spent.epsilon, spent.delta))} of those in the data.",
+            f"{percent(promise.most_found(0.01))} of those in the data.",
             "section": "privacy",
             "link": "How privacy is kept",
         },
-        {
-            "name": "Attack",
-            "verdict": attack_verdict(attack),
-            "value": attack["verdict"].capitalize(),
-            "range": f"with a claim of ε {number(attack['claim'], 2)}",
-            "words": "Membership inference on the released model. Its figures are in the "
-            "internal report.",
-            "section": "attack",
-            "link": "What was tried",
-        },
+        _attack_claim(found["attack"], found["null_block"]),
         _fairness_claim(audit.get("gate"), decision),
         _attribution_claim(found["attributions"]),
     ]
@@ -88,6 +79,30 @@ def _attribution_claim(found: Json) -> Json:
 def attack_verdict(attack: Json) -> str:
     """The verdict word of an attack's result."""
     return {"consistent": "pass", "violated": "fail"}.get(attack["verdict"], "inconclusive")
+
+
+def _attack_claim(attack: Json, block: Json | None) -> Json:
+    """What was tried on the released model, and what the training run measured of itself."""
+    verdict = _worst([attack_verdict(attack), attack_verdict(block or {"verdict": None})])
+    value = {"pass": "Consistent", "fail": "Violated"}.get(verdict, "Not settled")
+    proven = ((block or {}).get("lower_bound") or {}).get("epsilon")
+    scale = (block or {}).get("noise_scale") or {}
+    words = "Membership inference and a training run on invented people"
+    if block is None:
+        words += "; nothing measured the noise of the training run."
+    elif scale:
+        share = scale["value"] / scale["claimed"]
+        words += f", and the training run's own noise: {share:.3f} of what is claimed."
+    return {
+        "name": "Attack",
+        "verdict": verdict,
+        "value": value,
+        "range": f"with a claim of ε {number(attack['claim'], 2)}"
+        + ("" if proven is None else f"; at least {number(proven, 2)} is proven"),
+        "words": words,
+        "section": "attack",
+        "link": "What was tried",
+    }
 
 
 def _fairness_claim(gate: Json | None, decision: Json) -> Json:
@@ -129,7 +144,10 @@ def account(spent: PrivacySpent) -> list[tuple[str, str]]:
         ("Bound on one gradient", f"{spent.max_grad_norm:g}"),
         ("Epsilon", f"{spent.epsilon:.6g}"),
         ("Delta", power(f"{spent.delta:g}")),
-        ("Odds of membership change at most by", f"a factor of {math.exp(spent.epsilon):.1f}"),
+        (
+            "Odds of membership change at most by",
+            f"a factor of {math.exp(spent.epsilon):.1f}, but for delta",
+        ),
         ("Accountant", f"{spent.accountant} ({spent.accountant_version})"),
         ("Noise from", spent.noise_source),
         *mitigated(spent),
@@ -142,12 +160,14 @@ def together(spent: PrivacySpent) -> list[tuple[str, str]]:
     if spent.epsilon_together is None:
         return []
     words = f"{spent.epsilon_together:.6g} in {number(spent.trainings)}"
-    return [("Epsilon of all trainings about these people so far", words)]
+    return [("Epsilon of all releases about this population so far, and how many", words)]
 
 
 def mitigated(spent: PrivacySpent) -> list[tuple[str, str]]:
     """What was done for groups, and the epsilon of what is counted beside the gradients."""
-    found = [] if spent.mitigation == "none" else [("Mitigation", spent.mitigation)]
+    by_group = spent.mitigation == "group_thresholds"
+    method = spent.mitigation + ("; the decision reads the group" if by_group else "")
+    found = [] if spent.mitigation == "none" else [("Mitigation", method)]
     if spent.counts_epsilon:
         found.append(("Of epsilon, for counts", f"{spent.counts_epsilon:.2g}"))
     return found

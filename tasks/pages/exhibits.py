@@ -14,6 +14,7 @@ Json = dict[str, Any]
 FOUR_FIFTHS = 0.8
 SHARES = (
     "base_rate", "selection_rate", "tpr", "fpr", "fnr", "ppv", "accuracy", "recall", "disagreement",
+    "interval_coverage",
 )  # fmt: skip
 COUNTS = ("n", "positives")
 NAMES = {
@@ -32,6 +33,8 @@ NAMES = {
     "rmse": "Root mean squared error",
     "r2": "R²",
     "bias": "Bias",
+    "interval_coverage": "Inside the interval",
+    "interval_width": "Mean width of intervals",
     "loss": "Loss",
     "perplexity": "Perplexity",
     "ece": "Calibration error",
@@ -155,29 +158,19 @@ def calibration(bins: Sequence[Json]) -> Exhibit | None:
     if not bins:
         return None
     title = "Calibration"
-    svg = figures.calibration("calibration", title, bins)
+    points = [{**b, "rate": b["rate"]["value"]} if isinstance(b["rate"], dict) else b for b in bins]
+    svg = figures.calibration("calibration", title, points)
     rows = [
         (
             f"{b['low']:.3f} to {b['high']:.3f}",
             number(b["n"]),
             percent(b["mean_score"]),
-            percent(b["rate"]),
+            interval(b["rate"], "percent") if isinstance(b["rate"], dict) else percent(b["rate"]),
         )
         for b in bins
     ]
     note = "On the dashed line the predicted probability is the observed rate."
     headers = ("Predicted probability", "People", "Mean prediction", "Observed rate")
-    return exhibit(title, note, svg, headers, rows)
-
-
-def promise(epsilon: float, delta: float) -> Exhibit:
-    """Return what (epsilon, delta) leaves to a membership attack."""
-    rates = (0.001, 0.01, 0.05, 0.1, 0.25, 0.5)
-    title = "What an attacker can reach at most"
-    rows = [(percent(a), percent(figures.most_found(a, epsilon, delta))) for a in rates]
-    headers = ("Wrongly accused, of people who were not in the data", "Found at most, of those in")
-    note = "No attack on the released model, however clever, lies above the line."
-    svg = figures.trade_off("promise", title, epsilon, delta)
     return exhibit(title, note, svg, headers, rows)
 
 

@@ -61,35 +61,6 @@ def paired(differences: Json) -> Exhibit | None:
     return exhibit(title, "Left of 0 the first named is lower.", svg, ("Pair", "Difference"), table)
 
 
-def attack_table(attack: dict[str, Json]) -> Table:
-    """Return membership figures of each attacked model."""
-    rows = []
-    for name, found in attack.items():
-        bound = found["epsilon_lower_bound"]
-        rows.append(
-            (name, interval(found["auc"]), f"{number(bound['value'])} at {bound['confidence']:g}")
-        )
-    return Table(("Model", "AUC of the attack", "Lower bound on epsilon"), tuple(rows))
-
-
-def membership(rates: dict[str, Sequence[Json]]) -> Exhibit | None:
-    """Return true against false positive rates of the attack.
-
-    Args:
-        rates: for each model, entries with false_positive_rate and the true one with interval.
-    """
-    points = [(name, f"{f['false_positive_rate']:g}", f) for name, fs in rates.items() for f in fs]
-    if not points:
-        return None
-    title = "Members found at fixed rates of false alarms"
-    rows = [row_of(f"{name} at {rate}", f) for name, rate, f in points]
-    svg = figures.forest("membership", title, rows, axis="true positive rate (share)")
-    headers = ("Model", "False positive rate", "True positive rate")
-    table = [(name, rate, interval(f, digits=4)) for name, rate, f in points]
-    note = "An attack that guesses finds the same share of members as of the others."
-    return exhibit(title, note, svg, headers, table)
-
-
 def exact_groups(audits: Json, decision: Json) -> list[Json]:
     """Return the exact audit of model, twin and baseline; curves of the model alone."""
     found = []

@@ -115,7 +115,8 @@ def data_words(data: Json, settings: Json) -> Json:
     return {
         "layout": _layout(data["sequence"]),
         "target": f"{target['column']}, {target['kind']}: {', '.join(names) or scale}",
-        "decision": _decision(data.get("decision"), target, names),
+        "decision": _decision(data.get("decision"), target, names)
+        + _by_group(settings.get("mitigation") or {}),
         "split": _split(data["split"]),
         "sensitive": ", ".join(sensitive) or "none",
         "features": _features(data),
@@ -132,6 +133,18 @@ def _decision(decision: Json | None, target: Json, names: list[str]) -> str:
     return f"{name}, for {100 * decision['approval_rate']:.3g} % of people"
 
 
+def _by_group(mitigation: Json) -> str:
+    """That a decision reads a group, where it does."""
+    if mitigation.get("method") != "group_thresholds":
+        return ""
+    name = mitigation["feature"]
+    return (
+        f". Each {name} has a threshold of its own: the decision reads each person's {name}, and "
+        "two people with the same score may be decided differently. Whether that is lawful is no "
+        "question of statistics"
+    )
+
+
 def held_out(audit: Json) -> Json:
     """Return how the audit's figures were made, and what protects the people behind them."""
     source = audit.get("source") or {"kind": "suppressed"}
@@ -141,14 +154,16 @@ def held_out(audit: Json) -> Json:
             "made": f"Exact figures of held-out people. A figure that rests on fewer than {people} "
             f"people, or on fewer than {events} with an outcome or decision, is suppressed, and so "
             "is another where it could be worked out from the rest, from another table or from "
-            "what an earlier version of this audit showed.",
+            "what an earlier version of this audit showed." + _set_aside(source.get("interval")),
             "limit": "Held-out people are not covered by epsilon; small groups are suppressed, "
             "which is no differential privacy.",
         }
+    decisions = source.get("decision_noise")
+    twice = "" if decisions is None else f" and by group, outcome and decision ({decisions:.3g})"
     made = (
-        f"All figures by group are made from one histogram of held-out people (group by outcome "
-        f"by score) whose {source['cells']:,} counts have Gaussian noise of standard deviation "
-        f"{source['noise']:.3g}. A held-out {source['unit']}'s epsilon for it is "
+        "All figures, by group and of everyone, are made from counts of held-out people with "
+        f"Gaussian noise: by group, outcome and score (standard deviation {source['noise']:.3g})"
+        f"{twice}, {source['cells']:,} counts in all. A held-out {source['unit']}'s epsilon is "
         f"{source['epsilon']:.3g} at delta {power(format(source['delta'], 'g'))}, the choice of "
         "the threshold included. Nobody is both trained on and held out, and on which side a "
         "person is depends on that person alone: one's epsilon is the larger of training's and "
@@ -158,7 +173,7 @@ def held_out(audit: Json) -> Json:
     )
     if source["releases"] > 1:
         made += (
-            f" This is histogram number {source['releases']} of this recipe: those who were held "
+            f" This is release number {source['releases']} of this recipe: those who were held "
             f"out for all of them have spent at most {source['epsilon_together']:.3g}."
         )
     if source["left_out"]:
@@ -168,6 +183,18 @@ def held_out(audit: Json) -> Json:
         )
     return {
         "made": made,
-        "limit": "Figures by group have noise and an epsilon of their own; figures of all held-out "
-        "people together are exact and have none.",
+        "limit": "Figures of held-out people have noise and an epsilon of their own; mean "
+        "attributions are exact and have none.",
     }
+
+
+def _set_aside(interval: Json | None) -> str:
+    """Who gave the width of prediction intervals, and at what price."""
+    if not interval:
+        return ""
+    account = interval["account"]
+    return (
+        " The width of prediction intervals was chosen privately among other held-out people, "
+        "half of all by a hash of each one's id, who are in no other figure: a "
+        f"{account['unit']}'s epsilon for it is {account['epsilon']:.3g}."
+    )

@@ -4,16 +4,46 @@ import math
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Gt, Lt, MinLen
+from annotated_types import Gt, Lt
 from pydantic import Discriminator
 
-from rnn.config import FORBID_EXTRA, Count
+from rnn.config import FORBID_EXTRA
+from tasks.settings.features import (
+    ColumnFeature,
+    Layout,
+    LongLayout,
+    Name,
+    Scalar,
+    TextLayout,
+    Transform,
+    WideFeature,
+    WideLayout,
+)
+from tasks.settings.private import PrivateCounts
 
 LABELS_ARE_TEXT = {**FORBID_EXTRA, "coerce_numbers_to_str": True}
 
-Name = Annotated[str, MinLen(1)]
-Scalar = bool | int | float | str
-Transform = Literal["linear", "log", "signed_log"]
+__all__ = [
+    "AsOf",
+    "ColumnFeature",
+    "DataConfig",
+    "Decision",
+    "Layout",
+    "LongLayout",
+    "Name",
+    "PathSource",
+    "PypiSource",
+    "Scalar",
+    "SensitiveFeature",
+    "Source",
+    "Split",
+    "Target",
+    "TextLayout",
+    "Transform",
+    "UrlSource",
+    "WideFeature",
+    "WideLayout",
+]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,104 +86,6 @@ class PypiSource:
 
 
 Source = Annotated[PathSource | UrlSource | PypiSource, Discriminator("kind")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Feature:
-    """What a number or a category needs to become channels without looking at the data."""
-
-    name: Name
-    bounds: tuple[float, float] | None = None
-    transform: Transform = "linear"
-    values: tuple[Scalar, ...] = ()
-    unit: str = ""
-
-    def __post_init__(self) -> None:
-        """A feature is a bounded number or a category with declared values."""
-        if (self.bounds is None) == (not self.values):
-            raise ValueError(f"feature {self.name!r}: state exactly one of bounds and values")
-        if self.bounds is not None:
-            low, high = self.bounds
-            if not (math.isfinite(low) and math.isfinite(high)):
-                raise ValueError(f"feature {self.name!r}: bounds = [{low}, {high}] must be finite")
-            if low >= high:
-                raise ValueError(
-                    f"feature {self.name!r}: bounds = [{low:g}, {high:g}] must rise from low "
-                    "to high"
-                )
-            if self.transform == "log" and low < 0:
-                raise ValueError(
-                    f"feature {self.name!r}: bounds = [{low:g}, {high:g}] must not be negative "
-                    "with transform log (signed_log allows it)"
-                )
-
-
-@dataclass(frozen=True, kw_only=True)
-class WideFeature(_Feature):
-    """A sequence feature in a wide table: one column a step, oldest first."""
-
-    __pydantic_config__ = FORBID_EXTRA
-
-    columns: Annotated[tuple[Name, ...], MinLen(1)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class ColumnFeature(_Feature):
-    """A feature that stands in one column: of the event (long) or of the person (static)."""
-
-    __pydantic_config__ = FORBID_EXTRA
-
-    column: Name
-
-
-@dataclass(frozen=True, kw_only=True)
-class WideLayout:
-    """One row a person, named columns for each step."""
-
-    __pydantic_config__ = FORBID_EXTRA
-
-    layout: Literal["wide"]
-    steps: Annotated[tuple[Name, ...], MinLen(1)]
-    features: Annotated[tuple[WideFeature, ...], MinLen(1)]
-
-    def __post_init__(self) -> None:
-        """Every feature has one column a step."""
-        for feature in self.features:
-            if len(feature.columns) != len(self.steps):
-                raise ValueError(
-                    f"feature {feature.name!r}: columns has {len(feature.columns)} entries, "
-                    f"steps has {len(self.steps)}: they must be as many"
-                )
-
-
-@dataclass(frozen=True, kw_only=True)
-class LongLayout:
-    """One row an event: person, time and value columns."""
-
-    __pydantic_config__ = FORBID_EXTRA
-
-    layout: Literal["long"]
-    time: Name
-    time_format: str | None = None
-    max_length: Count = 512
-    features: Annotated[tuple[ColumnFeature, ...], MinLen(1)]
-
-
-@dataclass(frozen=True, kw_only=True)
-class TextLayout:
-    """One row a record, read character by character over a public alphabet."""
-
-    __pydantic_config__ = FORBID_EXTRA
-
-    layout: Literal["text"]
-    columns: Annotated[tuple[Name, ...], MinLen(1)]
-    alphabet: Name
-    separator: str = " "
-    lowercase: bool = True
-    max_length: Count = 128
-
-
-Layout = Annotated[WideLayout | LongLayout | TextLayout, Discriminator("layout")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -285,8 +217,11 @@ class DataConfig:
     decision: Decision | None = None
     sensitive: tuple[SensitiveFeature, ...] = ()
     split: Split
+    private_counts: PrivateCounts | None = None
     # Written by plan where a mitigation trains by group; never in params.yaml.
     training_groups: str | None = None
+    # Written where the model is registered, if its decision reads a group; never in params.yaml.
+    decision_groups: str | None = None
 
     def __post_init__(self) -> None:
         """Blocks that only make sense together."""
@@ -297,3 +232,16 @@ class DataConfig:
         names = [s.name for s in self.sensitive]
         if len(set(names)) != len(names):
             raise ValueError(f"sensitive names {names} must be distinct")
+        self._check_counts()
+
+    def _check_counts(self) -> None:
+        """Groups that are counted are declared."""
+        if self.private_counts is None:
+            return
+        name = self.private_counts.feature
+        known = [s.name for s in self.sensitive if s.labels or s.bins or s.one_hot]
+        if name not in known:
+            raise ValueError(
+                f"private_counts.feature = {name!r} must be among data.sensitive with labels, "
+                f"bins or one_hot: {known}"
+            )

@@ -21,11 +21,21 @@ REFUSED_METHODS = dict.fromkeys(("deep_lift", "deeplift", "deep_lift_shap"), _DE
 
 @dataclass(frozen=True, kw_only=True)
 class PredictConfig:
-    """The baseline beside the model, and the intervals of all figures."""
+    """The baseline beside the model, and the intervals of predictions and of all figures.
+
+    Attributes:
+        baseline: beside the model.
+        interval: share of people whose number shall lie in the interval of its prediction, for
+            regressions; null: no intervals, and nobody is set aside for their width.
+        bootstraps: resamples of a figure.
+        confidence: of the figures' intervals.
+        seed: of the resampling.
+    """
 
     __pydantic_config__ = FORBID_EXTRA
 
     baseline: Literal["boosting", "ngrams", "none"] = "boosting"
+    interval: Annotated[float, Ge(0.5), Lt(1)] | None = 0.9
     bootstraps: Annotated[int, Ge(100), Le(100_000)] = 1000
     confidence: Annotated[float, Gt(0.5), Lt(1)] = 0.95
     seed: Annotated[int, Ge(0)] = 0
@@ -78,7 +88,9 @@ class ReleaseConfig:
         epsilon: of a held-out person, all that is released noised together; null: training's.
         delta: of the same; null: training's.
         threshold_share: share of epsilon for the threshold, where an approval_rate asks for one.
-        score_bins: of the histogram; more bins, more noise in their sums.
+        decision_share: what decisions take of the release, the rest is for scores: decisions
+            carry the ratios between groups, scores AUC and calibration.
+        score_bins: of the scores; more bins, more noise in their sums.
         intersections: crossings of sensitive features to count beside the single ones; each
             adds noise to all.
         max_rows: of one person that count; the others are left out.
@@ -91,6 +103,7 @@ class ReleaseConfig:
     epsilon: Positive | None = None
     delta: Annotated[float, Gt(0), Lt(1)] | None = None
     threshold_share: Annotated[float, Gt(0), Lt(1)] = 0.1
+    decision_share: Annotated[float, Gt(0), Lt(1)] = 0.6
     score_bins: Annotated[int, Ge(2), Le(100)] = 10
     intersections: tuple[Annotated[tuple[str, ...], MinLen(2)], ...] = ()
     max_rows: Count = 1
@@ -181,14 +194,60 @@ class ExplainConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class AttackRunConfig:
+    """The attack run: the recipe's training on people who do not exist, attacked and discarded.
+
+    Attributes:
+        canaries: invented people who are there or not by a coin each; 0: no attack run.
+        bystanders: invented people who are there.
+        longest: steps of an invented sequence at most.
+        simulations: of an ideal attack, beside which the bound is shown.
+    """
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    canaries: Annotated[int, Ge(0), Le(20_000)] = 1000
+    bystanders: Annotated[int, Ge(0), Le(20_000)] = 500
+    longest: Annotated[int, Ge(1), Le(1000)] = 8
+    simulations: Annotated[int, Ge(1), Le(1000)] = 25
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttackConfig:
-    """How hard membership is guessed."""
+    """How hard membership is guessed.
+
+    Attributes:
+        false_positive_rates: at which the share of found members is read.
+        references: models without privacy, each trained on a random half of all people, that
+            tell how hard a person is to predict; 0: plain losses alone.
+        reference_steps: of each one's training.
+        variant: online also uses the references that were trained on the person.
+        gamma: by how much a person's likelihood ratio must exceed that of others.
+        shuffles: of the group labels, behind the test of differences between groups.
+        run: the attack run.
+        confidence: of the intervals.
+        seed: of all of it.
+    """
 
     __pydantic_config__ = FORBID_EXTRA
 
     false_positive_rates: tuple[Annotated[float, Gt(0), Lt(1)], ...] = (0.001, 0.01, 0.1)
+    references: Annotated[int, Ge(0), Le(64)] = 4
+    reference_steps: Count = 900
+    variant: Literal["offline", "online"] = "online"
+    gamma: Annotated[float, Ge(1)] = 1.0
+    shuffles: Annotated[int, Ge(99), Le(100_000)] = 199
+    run: AttackRunConfig = field(default_factory=AttackRunConfig)
     confidence: Annotated[float, Gt(0.5), Lt(1)] = 0.95
     seed: Annotated[int, Ge(0)] = 0
+
+    def __post_init__(self) -> None:
+        """References come in pairs, of opposite halves."""
+        if self.references % 2:
+            raise ValueError(
+                f"references = {self.references} must be even: each pair shares one halving of "
+                "the people"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,24 +1,32 @@
-"""What is done for groups, and which alternatives `python -m tasks.audit compare` tries."""
+"""What is done for groups, what of it is a release, and which alternatives are compared."""
 
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Le, MinLen
+from annotated_types import Ge, Gt, Le
 from pydantic import Discriminator
 
-from rnn.config import FORBID_EXTRA, AdaptiveConfig, Count, Positive
+from rnn.config import FORBID_EXTRA, AdaptiveConfig, Count, Positive, PrivacyConfig
 from rnn.fairness.config import (
     BoundedGroupLoss,
     GlobalAdapt,
     GradientReversal,
     GroupClipping,
+    GroupThresholds,
     NoMitigation,
     Reweight,
 )
+from rnn.privacy.event import Event
 from tasks.settings.data import DataConfig
 
 Trained = Annotated[
-    NoMitigation | Reweight | BoundedGroupLoss | GradientReversal | GroupClipping | GlobalAdapt,
+    NoMitigation
+    | Reweight
+    | BoundedGroupLoss
+    | GradientReversal
+    | GroupClipping
+    | GlobalAdapt
+    | GroupThresholds,
     Discriminator("method"),
 ]
 
@@ -39,36 +47,23 @@ class AdaptiveClipping(AdaptiveConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class GroupThresholds:
-    """The recipe's model, and a threshold a group from one noised histogram of training people.
+class Cut:
+    """What thresholds by group are made from beside scores: plan/train.json has it.
 
     Attributes:
-        feature: sensitive feature whose groups get thresholds; the decision then reads it.
-        goal: what is made equal.
-        noise_multiplier: of the histogram: standard deviation of the noise in a count.
-        score_bins: of the histogram.
+        event_favoured: the event itself is the favourable outcome.
+        threshold: of everybody, on the probability of the event; None: see approval_rate.
+        approval_rate: share of favourable decisions that the overall threshold gives.
     """
 
     __pydantic_config__ = FORBID_EXTRA
 
-    method: Literal["group_thresholds"]
-    feature: Annotated[str, MinLen(1)]
-    goal: Literal["equal_opportunity", "demographic_parity"] = "demographic_parity"
-    noise_multiplier: Positive = 10.0
-    score_bins: Annotated[int, Ge(2), Le(1000)] = 20
+    event_favoured: bool
+    threshold: float | None = None
+    approval_rate: float | None = None
 
 
-Alternative = Annotated[
-    NoMitigation
-    | AdaptiveClipping
-    | Reweight
-    | BoundedGroupLoss
-    | GradientReversal
-    | GroupClipping
-    | GlobalAdapt
-    | GroupThresholds,
-    Discriminator("method"),
-]
+Alternative = Annotated[Trained | AdaptiveClipping, Discriminator("method")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,11 +99,20 @@ def check(mitigation: Trained, compare: CompareConfig, data: DataConfig, clippin
     """
     if data.training_groups is not None:
         raise ValueError("data.training_groups is written by plan: state mitigation.feature")
+    if data.decision_groups is not None:
+        raise ValueError("data.decision_groups is not stated here: state mitigation.feature")
     if isinstance(mitigation, GlobalAdapt | GroupClipping) and clipping != "flat":
         raise ValueError(
             f"privacy.clipping = {clipping}: mitigation.method = {mitigation.method} moves the "
             "bound, and needs flat"
         )
+    thresholds = isinstance(mitigation, GroupThresholds)
+    if thresholds and (data.target.kind != "binary" or data.decision is None):
+        raise ValueError(
+            f"mitigation.method = {mitigation.method} is for a binary target with a decision, not "
+            f"for {data.target.kind}"
+        )
+    _check_counted(mitigation, compare, data)
     stated = {f"compare.alternatives.{a.method}.feature": a for a in compare.alternatives}
     blocks = {"mitigation.feature": mitigation, **stated, "compare.feature": compare}
     features = {s.name: s for s in data.sensitive}
@@ -123,3 +127,49 @@ def check(mitigation: Trained, compare: CompareConfig, data: DataConfig, clippin
             raise ValueError(
                 f"{where} = {name!r}: its labels must be declared, by labels, bins or one_hot"
             )
+
+
+def _check_counted(mitigation: Trained, compare: CompareConfig, data: DataConfig) -> None:
+    """Numbers that are released once are of the groups that they weigh."""
+    once = [b for b in (mitigation, *compare.alternatives) if getattr(b, "counted", "") == "once"]
+    counts = data.private_counts
+    for block in once:
+        name = getattr(block, "feature", None)
+        if block is not mitigation:
+            raise ValueError("compare.alternatives: counted: once is for mitigation alone")
+        if counts is None or counts.feature != name:
+            raise ValueError(
+                f"mitigation.counted = 'once' needs data.private_counts with feature = {name!r}"
+            )
+
+
+def cut_of(mitigation: Trained, data: DataConfig) -> Cut | None:
+    """Return what thresholds by group need of the decision; None where there are none."""
+    decision = data.decision
+    if not isinstance(mitigation, GroupThresholds) or decision is None:
+        return None
+    favoured = data.target.classes.index(decision.favourable) == 1
+    return Cut(
+        event_favoured=favoured,
+        threshold=decision.threshold,
+        approval_rate=decision.approval_rate,
+    )
+
+
+def threshold_events(mitigation: Trained, privacy: PrivacyConfig) -> tuple[Event, ...]:
+    """Return what thresholds by group release about training people: one histogram, or nothing.
+
+    Args:
+        mitigation: of the recipe.
+        privacy: for the unit.
+    """
+    if not isinstance(mitigation, GroupThresholds):
+        return ()
+    histogram = Event(
+        released="people by group, outcome and score, for thresholds by group",
+        people="training",
+        mechanism="gaussian",
+        noise_multiplier=mitigation.noise_multiplier,
+        unit=privacy.unit,
+    )
+    return (histogram,)

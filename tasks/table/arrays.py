@@ -1,5 +1,6 @@
 """Writing prepared arrays piece by piece, so that no array is ever whole in memory."""
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from tasks.recipe import DataConfig, LongLayout
 from tasks.table.cells import ROW, row_numbers
 from tasks.table.encode import encode, schema
 from tasks.table.labels import encode_sensitive, encode_targets, group_codes
-from tasks.table.people import PERSON, content_ids, event_persons, group, number_repeats
+from tasks.table.people import PERSON, Grouping, content_ids, event_persons, group, number_repeats
 from tasks.table.split import marks, of_people, refuse_useless, sides
 
 _LENGTH = "length"
@@ -87,14 +88,20 @@ class GrowingArray:
 class ArraysWriter:
     """The prepared folder of one recipe, written frame by frame."""
 
-    def __init__(self, root: Path, data: DataConfig) -> None:
+    def __init__(
+        self,
+        root: Path,
+        data: DataConfig,
+        watch: Callable[[pl.DataFrame, Grouping], None] | None = None,
+    ) -> None:
         """Open the arrays.
 
         Args:
             root: an empty folder.
-            data: the recipe's data block.
+            data: the recipe's data block, with bounds, values and alphabet.
+            watch: is also shown every frame, and which of its rows are whose.
         """
-        self._root, self._data = root, data
+        self._root, self._data, self._watch = root, data, watch
         self._arrays = root / "arrays"
         self._arrays.mkdir()
         self._files: dict[str, GrowingArray] = {}
@@ -127,6 +134,8 @@ class ArraysWriter:
             frame = frame.with_columns(content_ids(frame, data).alias(PERSON))
         grouping = group(frame, data)
         persons = grouping.table
+        if self._watch is not None:
+            self._watch(frame, grouping)
         encoded = encode(frame, data, grouping)
         self._write("sequences", encoded.sequences)
         if encoded.missing is not None:

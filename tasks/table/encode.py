@@ -117,8 +117,8 @@ def alphabet(layout: TextLayout) -> list[str]:
     return list(dict.fromkeys(layout.alphabet))
 
 
-def _text(frame: pl.DataFrame, data: DataConfig, layout: TextLayout, grouping: Grouping) -> Encoded:
-    """Characters of the columns, joined; an empty record is one unknown character."""
+def texts_of(frame: pl.DataFrame, data: DataConfig, layout: TextLayout) -> pl.Series:
+    """Return each record's text as it is read; U+FFFF for an empty one."""
     parts = {
         f"{i}": canonical(cells_of(frame, data, name, "data.sequence.columns").values)
         for i, name in enumerate(layout.columns)
@@ -130,7 +130,12 @@ def _text(frame: pl.DataFrame, data: DataConfig, layout: TextLayout, grouping: G
     if layout.lowercase:
         text = text.str.to_lowercase().str.slice(0, layout.max_length)
     # U+FFFF is no character, so it is in no alphabet.
-    text = text.set(text == "", "\uffff").fill_null("\uffff")
+    return text.set(text == "", "\uffff").fill_null("\uffff")
+
+
+def _text(frame: pl.DataFrame, data: DataConfig, layout: TextLayout, grouping: Grouping) -> Encoded:
+    """Characters of the columns, joined; an empty record is one unknown character."""
+    text = texts_of(frame, data, layout)
     points = np.frombuffer("".join(text.to_list()).encode("utf-32-le"), dtype=np.uint32)
     table = np.full(0x110000, UNKNOWN_ID, dtype=np.int32)
     for i, character in enumerate(alphabet(layout)):

@@ -145,3 +145,25 @@ def test_ordinary_gradients_are_not_computed_meanwhile():
     model, inputs, lengths, static, targets = _problem("gru", False, 1, "last", False)
     _ours(model, inputs, lengths, static, targets)
     assert all(p.grad is None for p in model.parameters())
+
+
+@pytest.mark.parametrize("shape", [(6,), (6, 1)])
+def test_one_token_a_row_has_the_norm_of_its_row(shape):
+    torch.manual_seed(0)
+    table, tokens = nn.Embedding(4, 3), torch.tensor([0, 1, 1, 3, 2, 0]).view(shape)
+    weights = torch.randn(6, 3)
+
+    def losses():
+        return (table(tokens).view(6, 3) * weights).sum(1)
+
+    with recording(table) as tape:
+        losses().sum().backward()
+    squares = weights.square().sum(1)
+    torch.testing.assert_close(tape.squared_norms(), squares)
+    units = torch.tensor([0, 0, 1, 1, 2, 2])
+    # No unit has a token twice, so that its squares add up.
+    sums = torch.stack([squares[:2].sum(), squares[2:4].sum(), squares[4:].sum()])
+    torch.testing.assert_close(tape.squared_norms(units), sums)
+    tape.add_clipped(torch.ones(6))
+    expected = torch.zeros(4, 3).index_add(0, tokens.flatten(), weights)
+    torch.testing.assert_close(table.weight.summed_grad, expected)

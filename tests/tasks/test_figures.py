@@ -34,7 +34,6 @@ def every_figure(label: str) -> dict[str, str]:
         "curves": figures.curves(
             "l", label, [1, 2], {label: [1.0, None]}, axis="x", value_axis="y"
         ),
-        "trade_off": figures.trade_off("t", label, 3.0, 1e-6),
     }
 
 

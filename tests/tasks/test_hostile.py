@@ -128,11 +128,24 @@ def _decisions(root: Path) -> None:
     def attack(found: dict[str, Any]) -> None:
         found |= {"method": ALL, "note": ALL}
 
+    def ledger(found: dict[str, Any]) -> None:
+        found["events"] = _each(found["events"][1], released="{}")
+        found |= {"parallel": ALL, "accountant": ALL}
+        found["cross_check"] |= {"accountant": ALL, "of": ALL}
+
+    def run(found: dict[str, Any]) -> None:
+        group = found["membership"]["model"]["loss"]["by_group"][0]
+        group["groups"] = _each(group["groups"][0], label="{}")
+        found["run"] |= {text: text for text in STRINGS}
+
     _change(root / "audit/published/audit.json", audit)
     _change(root / "audit/internal/audit.json", lambda found: audit(found["model"]))
     _change(root / "decision/decision.json", decided)
     _change(root / "predictions/published/metrics.json", metrics)
     _change(root / "attack/published/attack.json", attack)
+    _change(root / "attack/internal/attack.json", run)
+    _change(root / "model/ledger.json", ledger)
+    _change(root / "model/null_block.json", lambda found: found.update(note=ALL))
 
 
 def _change(path: Path, how: Any) -> None:

@@ -2,13 +2,16 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from rnn.privacy.ledger import Event, epsilon_of
 from tasks import population
 from tasks.params import UserError, load_recipe
-from tasks.population import charge, check, path_of, population_of, read, spent
+from tasks.population import Entry, charge, check, path_of, population_of, read, spent, split_of
+from tasks.recipe import SourceFile
 
 STEPS = Event(
     released="the gradients of training",
@@ -47,6 +50,60 @@ def test_a_second_version_adds_up_and_the_same_run_does_not():
     assert second == pytest.approx(twice, abs=1e-6)
 
 
+def test_another_split_adds_up_because_it_may_put_a_person_elsewhere():
+    """Trained on under one split, held out under the other: that person pays both."""
+    once = charge("people", "run-1", "credit", [STEPS, AUDIT], 1e-6, split="a")
+    assert once == pytest.approx(epsilon_of([STEPS], 1e-6), abs=1e-9)
+    # The same split again: people stay where they are, and the larger of the two sums counts.
+    same = spent(read("people"), 1e-6, [AUDIT], "a")
+    assert same == pytest.approx(epsilon_of([AUDIT, AUDIT], 1e-6), abs=1e-6)
+    assert same < epsilon_of([STEPS, AUDIT, AUDIT], 1e-6)
+    # Another split: the dearest way through both is twice in training.
+    both = charge("people", "run-2", "credit", [STEPS, AUDIT], 1e-6, split="b")
+    assert both == pytest.approx(epsilon_of([STEPS, STEPS], 1e-6), abs=1e-6)
+    # With an audit alone under a third split, everybody may have been in training and there.
+    third = spent(read("people")[:2], 1e-6, [AUDIT], "c")
+    assert third == pytest.approx(epsilon_of([STEPS, AUDIT], 1e-6), abs=1e-6)
+    assert third > once
+    assert [entry.split for entry in read("people")] == ["a", "a", "b", "b"]
+
+
+def test_many_splits_are_never_too_low():
+    entries = [
+        Entry(run=str(k), recipe="r", date="2001-02-03", event=event, split=f"split {k}")
+        for k in range(6)
+        for event in (AUDIT, replace(AUDIT, people="training"))
+    ]
+    # 64 ways through six splits; all twelve events together bound every one of them.
+    assert spent(entries, 1e-6) == pytest.approx(epsilon_of([AUDIT] * 12, 1e-6), abs=1e-6)
+    assert spent(entries[:8], 1e-6) == pytest.approx(epsilon_of([AUDIT] * 4, 1e-6), abs=1e-6)
+
+
+def test_a_line_of_before_there_were_splits_is_read():
+    charge("people", "run-1", "credit", [STEPS], 1e-6)
+    path = path_of("people")
+    body = json.loads(path.read_text())
+    del body["link"], body["split"]
+    line = {**body, "link": population._link("", body)}
+    path.write_text(json.dumps(line, sort_keys=True) + "\n")
+    (entry,) = read("people")
+    assert entry.split == ""
+
+
+def test_a_split_is_named_by_what_decides_where_a_person_goes():
+    params = Path(__file__).resolve().parents[2] / "params.yaml"
+    data = load_recipe(params, "credit").data
+    one, two = (SourceFile(path="a.csv", sha256=k * 64, size=1) for k in "ab")
+    assert split_of(data) == split_of(replace(data, sensitive=(), static=()))
+    salted = replace(data, split=replace(data.split, salt="another"))
+    larger = replace(data, split=replace(data.split, train=data.split.train / 2))
+    assert len({split_of(data), split_of(salted), split_of(larger)}) == 3
+    # A keyed hash keeps everybody in place when the data change; a date or a column need not.
+    assert split_of(data, [one]) == split_of(data, [two])
+    stated = replace(data, split=replace(data.split, column="side"))
+    assert split_of(stated, [one]) != split_of(stated, [two])
+
+
 def test_the_cap_is_refused_before_anything_is_written():
     first = charge("people", "run-1", "credit", [STEPS], 1e-6, cap=2.0)
     with pytest.raises(UserError, match="max_epsilon = 1 would be passed: people has spent"):
@@ -81,9 +138,6 @@ def test_writers_at_the_same_time_lose_nothing():
 
 
 def test_recipes_of_the_same_source_share_a_population():
-    from dataclasses import replace
-    from pathlib import Path
-
     params = Path(__file__).resolve().parents[2] / "params.yaml"
     credit, names = (load_recipe(params, name).data for name in ("credit", "names"))
     assert population_of(credit) == population_of(replace(credit, sensitive=(), static=()))

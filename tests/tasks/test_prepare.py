@@ -10,6 +10,7 @@ import pytest
 from tasks import artifacts, prepare
 from tasks.params import UserError, as_json, validate
 from tasks.recipe import DataConfig
+from tasks.table import rows as table_rows
 from tasks.table.arrays import GrowingArray
 from tasks.table.scatter import scatter, stable_hash
 from tasks.table.sources import resolve
@@ -101,7 +102,7 @@ def test_twice_is_the_same_to_the_byte() -> None:
 def test_batches_change_no_byte(monkeypatch: pytest.MonkeyPatch) -> None:
     run(table())
     before = artifacts.digest_folder(artifacts.folder("toy", "prepared"))
-    monkeypatch.setattr(prepare, "BATCH_ROWS", 7)
+    monkeypatch.setattr(table_rows, "BATCH_ROWS", 7)
     prepare.main(["toy"])
     assert artifacts.digest_folder(artifacts.folder("toy", "prepared")) == before
 
@@ -140,8 +141,8 @@ def long_block(**changes: Any) -> dict[str, Any]:
 
 @pytest.mark.parametrize("part_rows", [10_000, 25])
 def test_long_in_memory_and_through_files(part_rows: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(prepare, "PART_ROWS", part_rows)
-    monkeypatch.setattr(prepare, "BATCH_ROWS", 11)
+    monkeypatch.setattr(table_rows, "PART_ROWS", part_rows)
+    monkeypatch.setattr(table_rows, "BATCH_ROWS", 11)
     got = run(events(), long_block())
     truth = events(shuffled=False).filter(pl.col("t") != "1")
     values = {k[0]: v["v"].cast(float).to_list() for k, v in truth.group_by("id")}
@@ -271,7 +272,7 @@ def test_bad_input_is_one_line_and_leaves_what_was_there(
 def test_bad_events_are_found_through_files_too(
     part_rows: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(prepare, "PART_ROWS", part_rows)
+    monkeypatch.setattr(table_rows, "PART_ROWS", part_rows)
     frame = events(shuffled=False)
     at = pl.int_range(1, pl.len() + 1)
     bad = frame.with_columns(v=pl.when(at == 100).then(pl.lit("abc")).otherwise("v"))

@@ -82,6 +82,7 @@ def test_published_and_internal_stay_apart(checkout: Callable[[], registry.Store
     assert files["internal/internal.html"].read_text() == "<p>internal"
     assert {"published/audit/audit.json", "published/decision/decision.json"} <= set(files)
     assert {"published/model/privacy_spent.json", "internal/raw.json"} <= set(files)
+    assert {"published/model/ledger.json", "published/model/null_block.json"} <= set(files)
     published = [path.read_text() for name, path in files.items() if name.startswith("published")]
     assert not any("secret" in text or "5ec7e7" in text for text in published)
     # One row a person, and weights outside the model, are given to nobody.
@@ -104,6 +105,10 @@ def test_params_metrics_and_tags(
     assert data.metrics["epsilon"] == 3.0 and data.metrics["impact_ratio_high"] == 0.91
     assert data.tags["verdict"] == "pass" and data.tags["DVC_EXP_NAME"] == "wide-gru"
     assert not [name for name in data.metrics if "twin" in name or "baseline" in name]
+    assert data.metrics["null_block_noise_scale"] == 3.2067
+    assert data.metrics["null_block_noise_scale_low"] == pytest.approx(3.174633)
+    assert data.metrics["null_block_epsilon_lower_bound"] == 0.7342
+    assert (data.tags["attack"], data.tags["null_block"]) == ("consistent", "consistent")
 
 
 def test_better_takes_the_alias_and_worse_does_not(checkout: Callable[[], registry.Store]) -> None:
@@ -122,28 +127,39 @@ def test_better_takes_the_alias_and_worse_does_not(checkout: Callable[[], regist
 
 
 @pytest.mark.parametrize(
-    ("verdict", "attack", "status", "alias", "weights"),
+    ("verdict", "attack", "block", "status", "alias", "weights"),
     [
-        ("inconclusive", "consistent", "needs_review", ["challenger"], True),
-        ("fail", "consistent", "rejected", [], True),
-        ("fail", "violated", "rejected", [], False),
+        ("inconclusive", "consistent", "consistent", "needs_review", ["challenger"], True),
+        ("inconclusive", "consistent", None, "needs_review", ["challenger"], True),
+        ("fail", "consistent", "consistent", "rejected", [], True),
+        ("fail", "violated", "consistent", "rejected", [], False),
+        ("fail", "consistent", "violated", "rejected", [], False),
+        # A decision that was made before the evidence it should rest on.
+        ("inconclusive", "consistent", "violated", "needs_review", ["challenger"], False),
     ],
 )
 def test_other_verdicts(
     checkout: Callable[[], registry.Store],
     verdict: str,
     attack: str,
+    block: str | None,
     status: str,
     alias: list[str],
     weights: bool,
 ) -> None:
-    fake.write_recipe(verdict=verdict, attack=attack)
+    fake.write_recipe(verdict=verdict, attack=attack, block=block)
     told = run()
     assert (told["version"], told["aliases"], told["status"]) == ("1", alias, status)
     tags = checkout().version("tiny", "1").tags
     assert tags["status"] == status and tags["reasons"] == "AUC is below its bar"
-    assert bool(list(Path("mlflow/artifacts").rglob("*.safetensors"))) == weights
+    assert (tags["attack"], tags["null_block"]) == (attack, block or "not measured")
     assert run()["version"] == "1"
+    # Under whatever name: none of the store's files holds what the weights hold.
+    own = Path("data/tiny/model/weights.safetensors").read_bytes()
+    kept = [p for p in Path("mlflow/artifacts").rglob("*") if p.is_file()]
+    assert kept
+    assert any(own in p.read_bytes() for p in kept) == weights
+    assert bool([p for p in kept if p.suffix == ".safetensors"]) == weights
 
 
 @pytest.mark.parametrize("verdict", ["inconclusive", "fail"])

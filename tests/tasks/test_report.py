@@ -12,13 +12,14 @@ from typing import Any
 
 import pytest
 
-from tasks import artifacts, report
+from tasks import artifacts, lineage, report
 from tasks.evidence.profiles import read_profiles
 from tasks.pages.claims import claims, privacy_words
 from tasks.pages.exhibits import spread
 from tasks.pages.html import TEMPLATES, interval, markdown
 from tasks.params import UserError
 from tasks.recipe import AuditConfig, ReportConfig
+from tests.fake import ledger, null_block
 from tests.reading import attributions, figure, local
 
 RECIPE = "small"
@@ -95,10 +96,13 @@ def audit(label: str, exact: bool = False) -> dict[str, Any]:
 
 def noised(label: str) -> dict[str, Any]:
     """The same audit as if made from a noised histogram."""
-    source = {"kind": "noised", "cells": 380, "noise": 3.33, "unit": "person", "epsilon": 2.99,
-              "delta": 1e-6, "releases": 2, "epsilon_together": 5.98,
-              "left_out": [label]}  # fmt: skip
-    return {**audit(label), "source": source}
+    source = {"kind": "noised", "cells": 380, "noise": 3.33, "decision_noise": 2.72,
+              "unit": "person", "epsilon": 2.99, "delta": 1e-6, "releases": 2,
+              "epsilon_together": 5.98, "left_out": [label]}  # fmt: skip
+    overall = {"n": figure(5790.6), "selection_rate": figure(0.7654), "auc": figure(0.7777)}
+    curve = [{"low": 0.0, "high": 1.0, "n": 40, "mean_score": 0.3, "rate": figure(0.4321)}]
+    more = {"overall": overall, "calibration": curve, "confidence": 0.9}
+    return {**audit(label), **more, "source": source}
 
 
 def cost(label: str) -> list[dict[str, Any]]:
@@ -145,7 +149,20 @@ def write(root: Path, label: str = "sex", marker: str = "MARK") -> None:
     """Write every input of the stage; `marker` and 0.123456 stand in internal files alone."""
     numbers = {"auc": figure(0.78), "accuracy": figure(0.81), "loss": figure(0.43)}
     attack = {"auc": figure(0.5), "tpr": [{"false_positive_rate": 0.1, **figure(0.1)}],
-              "epsilon_lower_bound": {"value": 0.123456, "confidence": 0.999}}  # fmt: skip
+              "epsilon_lower_bound": {"value": 0.123456, "confidence": 0.999},
+              "by_group": [{"name": label, "groups": [
+                  {"label": label, "members": 60, "non_members": 50, "auc": figure(0.5),
+                   "advantage": figure(0.01)},
+                  {"label": "small", "members": 3, "non_members": 2, "auc": None,
+                   "advantage": None}],
+                  "disparity": {"auc": {"value": 0.02, "control_median": 0.03,
+                                        "control_low": 0.01, "control_high": 0.05,
+                                        "p_value": 0.5, "adjusted_p_value": 0.7},
+                                "advantage": None}}]}  # fmt: skip
+    attacked = {"loss": attack, "rmia": attack}
+    point = {"false_positive_rate": 0.1, "true_positive_rate": 0.123456, "low": 0.1, "high": 0.2}
+    run = {"canaries": 500, "points": [point],
+           "verdict": marker, "lower_bound": {"epsilon": 0.123456}}  # fmt: skip
     curve = {"step": [1, 2], "loss": [0.123456, 0.5], "gradient_norm_median": [1.0, None]}
     files: dict[str, Any] = {
         "plan/report.json": {
@@ -154,6 +171,9 @@ def write(root: Path, label: str = "sex", marker: str = "MARK") -> None:
         "plan/summary.json": summary(label),
         "plan/profiles.json": artifacts.as_json(read_profiles(AuditConfig().profiles)),
         "model/privacy_spent.json": SPENT,
+        "model/ledger.json": ledger(),
+        "model/null_block.json": null_block(),
+        "raw/manifest.json": {"files": [{"path": "a.csv", "sha256": "5ec7e7" * 10, "size": 9}]},
         "predictions/published/metrics.json": {
             "task": "binary", "n": 5786, "confidence": 0.95, "model": numbers,
             "decision": {"threshold": 0.3, "approval_rate": figure(0.8), "favourable": label},
@@ -171,12 +191,15 @@ def write(root: Path, label: str = "sex", marker: str = "MARK") -> None:
             "twin": {"auc": figure(0.123456), "note": marker} | {"accuracy": figure(0.8)},
             "baseline": {"auc": figure(0.79)},
             "paired": {f"auc_minus_{marker}": figure(0.0)},
+            "model": numbers, "n": 5786,
         },
         "audit/internal/audit.json": {
             "model": audit(marker, True), "twin": audit("x", True), "privacy_cost": cost(marker),
             "checked_with_fairlearn": 51},
         "attack/internal/attack.json": {
-            "members": 5786, "non_members": 5786, "model": attack, "twin": attack, "note": marker,
+            "claim": 2.5, "delta": 1e-6, "note": marker, "run": run,
+            "membership": {"members": 5786, "non_members": 5786, "references": 4,
+                           "model": attacked, "twin": attacked},
         },
         "attributions/internal/people.json": local(marker, label),
     }  # fmt: skip
@@ -339,10 +362,24 @@ def test_a_noised_audit_tells_its_noise_and_its_price(made: Make, tmp_path: Path
     made()
     root = tmp_path / "data" / RECIPE
     artifacts.write_json(root / "audit/published/audit.json", noised("sex"))
+    path = root / "predictions/published/metrics.json"
+    metrics = json.loads(path.read_text())
+    # As predict writes it then: what is exact of everybody is internal.
+    bare = {k: v for k, v in metrics.items() if k not in ("n", "model", "calibration")}
+    del bare["decision"]["approval_rate"]
+    artifacts.write_json(path, {**bare, "interval": None})
     report.main([RECIPE])
     page = (root / "report/published/report.html").read_text()
-    assert "380 counts have Gaussian noise of standard deviation 3.33" in page
-    assert "A held-out person&#39;s epsilon for it is 2.99 at delta 1e−6" in page
+    # The calibration curve is of the event, which is not the favourable outcome here.
+    performance = page[page.index('id="performance"') : page.index('id="fairness"')]
+    for text in ("On about 5,791 held-out people", "with 90 % intervals", "0.778", "56.8 %",
+                 "76.5 %"):  # fmt: skip
+        assert text in performance, text
+    assert "0.780" not in performance
+    internal = (root / "report/internal/internal.html").read_text()
+    assert "same 5,786 held-out people" in internal and "0.780" in internal
+    assert "score (standard deviation 3.33) and by group, outcome and decision (2.72)" in page
+    assert "A held-out person&#39;s epsilon is 2.99 at delta 1e−6" in page
     assert "the larger of training&#39;s and this one" in page
     assert "number 2 of this recipe" in page
     assert "at most 5.98" in page
@@ -351,7 +388,7 @@ def test_a_noised_audit_tells_its_noise_and_its_price(made: Make, tmp_path: Path
     groups = page[page.index('id="fairness"') : page.index('id="attribution"')]
     assert ">suppressed<" not in groups
     card = (root / "report/published/model_card.md").read_text()
-    assert "Figures by group have noise" in card
+    assert "Figures of held-out people have noise" in card
     assert "no differential privacy" not in card
 
 
@@ -476,8 +513,8 @@ def test_claims_follow_the_evidence(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     found["attributions"]["completeness"]["p95"] = 0.0
     found["attributions"]["quality"]["methods"][0] |= {"verdict": "fail", "reason": "By chance."}
     assert [(c["verdict"], c["words"]) for c in claims(found)][3] == ("fail", "By chance.")
-    # e^2.5 of 1 in 100 is 12.2 %.
-    assert "at most 12.2 %" in privacy_words(found["spent"])
+    # By epsilon and delta alone it would be e^2.5 of 1 in 100, which is 12.2 %.
+    assert "at most 3.7 %" in privacy_words(found["spent"], found["promise"])
 
 
 def test_an_end_beside_the_bar_gets_more_digits(
@@ -638,3 +675,50 @@ def test_the_path_of_a_second_model_stays_out() -> None:
     given = summary("x")
     given["settings"]["explain"] = {"orders": 24, "second_model": "/home/somebody/other"}
     assert settings(given)["explain"] == {"orders": 24}
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_a_run_that_nothing_measured_is_said_on_page_and_card(
+    made: Make, tmp_path: Path, there: bool
+) -> None:
+    page, card, _ = made()
+    assert "1,000 parameters that are connected to nothing" in page
+    assert "| Null block in the training run | consistent | From 141 right guesses" in card
+    block = tmp_path / "data" / RECIPE / "model/null_block.json"
+    if there:
+        artifacts.write_json(block, None)
+    else:
+        block.unlink()
+    report.main([RECIPE])
+    root = tmp_path / "data" / RECIPE / "report/published"
+    page = (root / "report.html").read_text()
+    assert "Nothing measured this run&#39;s noise" in page or "Nothing measured this run's" in page
+    assert "nothing measured the noise of the training run." in page.partition("</header>")[0]
+    assert "| not measured |" in (root / "model_card.md").read_text()
+
+
+def test_page_and_card_tie_the_model_to_its_data_by_a_keyed_digest(
+    made: Make, tmp_path: Path
+) -> None:
+    page, card, internal = made(fresh=True)
+    digest = lineage.lineage(RECIPE, tmp_path)
+    facts = json.loads(
+        (tmp_path / "data" / RECIPE / "report/published/model_card.json").read_text()
+    )
+    assert facts["lineage"] == digest
+    assert digest in page and digest in card
+    assert not any("5ec7e7" in text for text in (page, card, internal, json.dumps(facts)))
+
+
+def test_the_ledger_stands_on_page_and_card(made: Make, tmp_path: Path) -> None:
+    page, card, internal = made()
+    facts = json.loads(
+        (tmp_path / "data" / RECIPE / "report/published/model_card.json").read_text()
+    )
+    for text in (page, card, json.dumps(facts)):
+        assert "quantiles of debt" in text and "noised sums of clipped gradients" in text
+    assert "A second accountant" in page and "A second accountant" in card
+    assert "What an attacker gains at most" in page
+    # The curve's own points are published, those of attacks on people are not.
+    assert "null block" in page and "RMIA" not in page and "attack run" not in page
+    assert "RMIA, twin" in internal and "attack run" in internal

@@ -100,6 +100,23 @@ def test_the_example_is_invented_and_can_be_read(
     pd.testing.assert_frame_equal(example, example_rows(made.data))
 
 
+def test_a_number_comes_with_its_interval(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = fake.write_recipe(layout="long")
+    path = artifacts.folder(made.recipe, "predictions", "published", "metrics.json")
+    plain = loaded(made, tmp_path / "plain").predict(None, made.raw.to_pandas())
+    assert list(plain.columns) == list(register.outputs_of(made.data))
+    interval = {"level": 0.9, "half_width": 19.0}
+    artifacts.write_json(path, {**artifacts.read_json(path), "interval": interval})
+    answer = loaded(made, tmp_path / "work").predict(None, made.raw.to_pandas())
+    assert list(answer.columns) == list(register.outputs_of(made.data, interval=True))
+    # Bounds are 0 to 40: an interval of a prediction near an end stops there.
+    for end, side in (("low", -19.0), ("high", 19.0)):
+        expected = np.clip(answer["score"] + side, 0.0, 40.0)
+        np.testing.assert_allclose(answer[end], expected, rtol=0, atol=1e-9)
+    assert (answer["low"] < answer["score"]).all() and (answer["score"] < answer["high"]).all()
+
+
 def test_what_is_served_does_not_say_where_data_came_from(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -84,6 +84,7 @@ def test_private_run_writes_model_account_and_internal_curve(tmp_path):
     assert sorted(p.name for p in (tmp_path / "data/r/model").iterdir()) == [
         "config.json",
         "ledger.json",
+        "null_block.json",
         "privacy_spent.json",
         "weights.safetensors",
     ]

@@ -2,13 +2,17 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
+from rnn.config import AdaptiveConfig
 from rnn.fairness.config import BoundedGroupLoss, GlobalAdapt, GroupClipping, Reweight
-from rnn.fairness.weights import CountedWeights, LossWeights
+from rnn.fairness.groups import Groups
+from rnn.fairness.weights import CountedWeights, LossWeights, once_counted
 from rnn.privacy.clipping import clip_factors
 from rnn.privacy.counts import Seen, Sizes, by_group, by_unit, mean_by_unit
+from rnn.privacy.effective import releases_of
 from rnn.privacy.engine import accumulate_clipped
 from rnn.privacy.moving import GlobalBound, GroupBounds, current, rescale, total_bound
 from tests.rnn.reference import flat_sum, forget
@@ -41,6 +45,25 @@ def test_weights_by_counts_by_hand():
     softer.update(_double(80, 20))
     mean = 0.8 * 0.8**-0.5 + 0.2 * 0.2**-0.5
     assert softer.values.tolist() == pytest.approx([0.8**-0.5 / mean, 1.5])
+
+
+def test_weights_counted_once_are_constants_of_the_released_numbers():
+    once = Reweight(method="reweight", feature="f", counted="once")
+    groups = Groups(np.zeros(3, dtype=np.int64), ("a", "b"), (800, 200), 2.0)
+    assert once_counted(once, groups).values.tolist() == pytest.approx([0.625, 2.5])
+    # Numbers that noise made negative are no share, and have no say.
+    noised = Groups(np.zeros(3, dtype=np.int64), ("a", "b", "c"), (800, 200, -5), 2.0)
+    found = once_counted(once, noised).values.tolist()
+    assert found[:2] == pytest.approx([0.625, 2.5]) and found[2] == 4.0
+    with pytest.raises(ValueError, match=r"needs the numbers that data\.private_counts releases"):
+        once_counted(once, Groups(np.zeros(3, dtype=np.int64), ("a", "b")))
+    # No step releases anything, so that none of its noise is for counts.
+    flat = {"clipping": "flat", "adaptive": AdaptiveConfig(), "noise_multiplier": 2.0}
+    every = Reweight(method="reweight", feature="f")
+    assert releases_of(mitigation=once, expected_batch_size=100, **flat) == ()
+    assert len(releases_of(mitigation=every, expected_batch_size=100, **flat)) == 1
+    with pytest.raises(ValueError, match="once is by label alone"):
+        Reweight(method="reweight", feature="f", counted="once", outcome=True)
 
 
 def test_weights_by_group_and_class_make_them_independent():

@@ -6,10 +6,12 @@ import torch
 
 from rnn.privacy import engine
 from rnn.privacy.canaries import (
-    SIGNIFICANCE,
+    LOUDNESS,
+    SHARE,
     NullAccount,
     NullBlock,
     contribution,
+    evenness,
     noise_scale,
     sampling,
     spread_of_contributions,
@@ -17,6 +19,7 @@ from rnn.privacy.canaries import (
 from rnn.privacy.engine import PrivateOptimizer, accumulate_clipped
 from rnn.privacy.lower_bounds import gaussian_epsilon, lower_bound
 from rnn.privacy.noise import Keystream
+from rnn.units import Population
 
 COUNT, STEPS, RATE, NOISE, BOUND, BATCH = 400, 60, 0.1, 1.5, 0.5, 64
 
@@ -32,14 +35,15 @@ def run(noise=NOISE, rate=RATE, bound=BOUND, seed=0):
         expected_batch_size=BATCH,
     )
     account = NullAccount(COUNT, RATE, NOISE)
+    population = Population(block.present.nonzero()[0], None, 1)
     for step in range(STEPS):
         own = stream.child(step)
-        taken = block.taken(own, rate)
+        taken = torch.from_numpy(population.draw(own, rate).rows)
         optimizer.zero_grad()
-        accumulate_clipped(block, lambda taken=taken: block.losses(taken, BOUND), bound)
+        accumulate_clipped(block, lambda taken=taken: block.losses(taken, (BOUND,)), bound)
         optimizer.keystream = own
         optimizer.step()
-        noisy = block.block.weight.grad[:, 0].double().numpy() * BATCH / BOUND
+        noisy = block.tables[0].weight.grad[:, 0].double().numpy() * BATCH / BOUND
         account.add(noisy, taken.numpy())
     return block, account
 
@@ -49,8 +53,12 @@ def refuted(block, account):
     return {
         name
         for name, bad in zip(
-            ("noise", "contribution", "sampling", "order"),
-            (*(t.refuted for t in tests), spread_of_contributions(account) < SIGNIFICANCE),
+            ("noise", "contribution", "sampling", "order", "evenness"),
+            (
+                *(t.refuted for t in tests),
+                spread_of_contributions(account) < SHARE,
+                evenness(account) < SHARE,
+            ),
             strict=True,
         )
         if bad
@@ -108,8 +116,8 @@ def test_the_block_has_no_influence_on_other_parameters():
         accumulate_clipped(layer, lambda: layer(inputs).square().sum(1), BOUND)
         if canaries:
             block = NullBlock(np.ones(8, dtype=bool))
-            accumulate_clipped(block, lambda b=block: b.losses(torch.arange(8), BOUND), BOUND)
-            total = block.block.weight.summed_grad
+            accumulate_clipped(block, lambda b=block: b.losses(torch.arange(8), (BOUND,)), BOUND)
+            total = block.tables[0].weight.summed_grad
             assert torch.allclose(total, torch.full((8, 1), BOUND))
         sums.append([p.summed_grad.clone() for p in layer.parameters()])
     assert all(torch.equal(a, b) for a, b in zip(*sums, strict=True))
@@ -127,8 +135,9 @@ def test_scores_are_the_log_likelihood_ratio_by_hand():
 def test_an_empty_run_refutes_nothing():
     account = NullAccount(4, 0.5, 1.0)
     account.add(np.zeros(4), np.zeros(0, dtype=np.int64))
-    assert not contribution(account).refuted
-    assert sampling(account, np.zeros(4, dtype=bool)).p_value == 1
+    assert contribution(account) is None
+    assert sampling(account, np.zeros(4, dtype=bool)) is None
+    assert spread_of_contributions(account) == 1
 
 
 def test_the_scores_bound_epsilon_from_below_and_not_above_the_truth():
@@ -143,3 +152,49 @@ def test_the_scores_bound_epsilon_from_below_and_not_above_the_truth():
     truth = gaussian_epsilon(np.sqrt(60) / noise, 1e-5)
     found = lower_bound(account.scores, present, 1e-5)
     assert 0.1 * truth < found.epsilon < truth
+
+
+def test_losses_by_hand():
+    block = NullBlock(np.ones(6, dtype=bool), groups=2)
+    values = block.losses(torch.tensor([1, 4]), (0.5, 2.0))
+    assert values.tolist() == [0.0, 0.0]
+    values.sum().backward()
+    loud = [0.0, LOUDNESS[1], 0.0, 0.0, LOUDNESS[0], 0.0]
+    for table, bound in zip(block.tables, (0.5, 2.0), strict=True):
+        assert table.weight.grad[:, 0].tolist() == [bound * value for value in loud]
+
+
+def noises(seed, steps=200, count=300):
+    return np.random.default_rng(seed).standard_normal((steps, count))
+
+
+def accounted(noisy, claimed=1.0):
+    account = NullAccount(noisy.shape[1], 0.5, claimed)
+    for row in noisy:
+        account.add(row, np.zeros(0, dtype=np.int64))
+    return account
+
+
+def test_evenness_accepts_fresh_noise():
+    values = [evenness(accounted(noises(seed))) for seed in range(40)]
+    assert min(values) > 0.001
+    assert 3 <= sum(value < 0.2 for value in values) <= 14
+
+
+def test_evenness_rejects_steps_that_differ_where_the_mean_scale_does_not():
+    rng = np.random.default_rng(3)
+    factors = 1 + 0.06 * rng.standard_normal((200, 1))
+    noisy = noises(0) * factors / np.sqrt((factors**2).mean())
+    assert not noise_scale(accounted(noisy)).refuted
+    assert evenness(accounted(noisy)) < SHARE
+
+
+def test_evenness_rejects_noise_that_comes_back():
+    noisy = noises(0)
+    noisy[100:] = noisy[:100]
+    assert not noise_scale(accounted(noisy)).refuted
+    assert evenness(accounted(noisy)) < SHARE
+
+
+def test_evenness_survives_no_noise_at_all():
+    assert evenness(accounted(np.zeros((5, 10)))) == 0.0

@@ -135,3 +135,19 @@ def test_the_closed_form_agrees_with_the_ledger():
 
 def test_the_ladder_is_fixed_by_the_number_of_canaries_alone():
     assert ladder(1000) == [4, 8, 16, 31, 62, 125, 250, 500]
+
+
+def test_a_promise_is_refuted_however_far_the_probabilities_run():
+    """499 of 500 right: what that forces is so far beyond 1 that sums of it would overflow."""
+    steps = Event(
+        released="r",
+        people="p",
+        mechanism="sampled_gaussian",
+        noise_multiplier=0.7,
+        sample_rate=0.1,
+        count=5,
+    )
+    epsilons = np.linspace(0, 70, 141).tolist()
+    curve = promised_inverse_blow_up(epsilons, deltas_of([steps], epsilons))
+    assert refutes(curve, 1000, 500, 499, 0.001)
+    assert not refutes(curve, 1000, 500, 300, 0.001)

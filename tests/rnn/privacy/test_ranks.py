@@ -69,6 +69,7 @@ def _fit(clipping, rate, ranks):
         ranks=ranks,
         mitigation=mitigation,
         groups=Groups(np.arange(people) // 2 % 3, ("a", "b", "unknown")),
+        null_canaries=100,
     )
 
 
@@ -90,7 +91,8 @@ def _run(fit):
     weights = torch.cat([p.detach().flatten() for p in fit.model.parameters()])
     moved = [fit.mitigator.tensors()[key].double() for key in sorted(fit.mitigator.tensors())]
     moved.append(torch.tensor([total_bound(fit.bound)], dtype=torch.float64))
-    return weights, rows, torch.cat([value.flatten() for value in moved])
+    seen = torch.from_numpy(fit.null.account.sums)
+    return weights, rows, torch.cat([value.flatten() for value in moved]), seen
 
 
 def _private_loop(ranks_folder=None):
@@ -119,8 +121,7 @@ def _worker(rank, folder):
     distributed.init_process_group("gloo", f"file://{folder}/meet", rank=rank, world_size=2)
     results = {}
     for clipping, rate in CASES:
-        weights, rows, bound = _run(_fit(clipping, rate, Ranks.current()))
-        results[f"{clipping}/{rate}"] = weights, rows, bound
+        results[f"{clipping}/{rate}"] = _run(_fit(clipping, rate, Ranks.current()))
     results["loop"] = _private_loop()
     torch.save(results, f"{folder}/{rank}.pt")
     distributed.destroy_process_group()
@@ -135,12 +136,15 @@ def both(tmp_path_factory):
 
 @pytest.mark.parametrize(("clipping", "rate"), CASES)
 def test_two_processes_end_where_one_does(both, clipping, rate):
-    weights, rows, bound = _run(_fit(clipping, rate, None))
+    weights, rows, bound, seen = _run(_fit(clipping, rate, None))
     parts = [result[f"{clipping}/{rate}"] for result in both]
     for part in parts:
         torch.testing.assert_close(part[0], weights, rtol=1e-9, atol=1e-9)
         torch.testing.assert_close(part[2], bound, rtol=1e-7, atol=1e-9)
     assert [sum(pair) for pair in zip(parts[0][1], parts[1][1], strict=True)] == rows
+    # The first process has the canaries; what it sees is what one process alone would see.
+    torch.testing.assert_close(parts[0][3], seen, rtol=1e-6, atol=1e-6)
+    assert float(seen[3].sum()) > 0 == float(parts[1][3].abs().sum())
     # Persons have two rows, and are never divided.
     assert all(count % 2 == 0 for part in parts for count in part[1])
     assert any(count == 0 for part in parts for count in part[1])
