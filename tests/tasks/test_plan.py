@@ -87,6 +87,7 @@ def test_every_section_is_written_and_said(checkout, capsys):
             "gate",
             "override",
             "population",
+            "preparation",
             "profiles",
             "report",
             "register",
