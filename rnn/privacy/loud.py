@@ -2,8 +2,8 @@
 
 A canary's loss is linear in what every layer of the model puts out, step by step, in random
 directions of its own, drawn afresh in each step of training. It is a loss like any: a function of
-the canary's own rows and of the weights. It is hundreds of times as steep as the clip bound, so
-that clipping brings its gradient to exactly the bound.
+the canary's own rows and of the weights. It is a hundred times or more as steep as the clip
+bound, so that clipping brings its gradient to exactly the bound.
 
 Directions are whitened over a canary's steps, against what its layers are fed: what all canaries
 have in common (a mean state, a bias) takes no more than its share of a gradient, so that the
@@ -37,8 +37,6 @@ _LAYERS = (nn.Linear, *CELLS.values())
 # Directions along what a canary's steps have in common are held down by this factor, squared.
 _COMMON = 100.0
 _RIDGE = 1e-3
-# Numbers in a chunk of gradients.
-_CHUNK = 1 << 24
 # Canaries from which the balance of the layers is estimated.
 _BALANCED = 200
 
