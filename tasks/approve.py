@@ -9,7 +9,7 @@ Without --version it is about the challenger. The flow `approve` asks for the sa
 """
 
 from tasks.approval import CHAMPION, CHOICES, Word, decide, pending, rollback
-from tasks.artifacts import checkout
+from tasks.checkout import checkout
 from tasks.params import command, load_recipe
 from tasks.registry import Version, open_store
 from tasks.serving.options import Parser

@@ -30,11 +30,6 @@ T = TypeVar("T")
 DATA = Path("data")
 
 
-def checkout() -> Path:
-    """Return the checkout's root, also inside a stage that DVC runs in a temporary copy."""
-    return Path(os.environ.get("DVC_ROOT") or Path.cwd()).resolve()
-
-
 def folder(recipe: str, *parts: str) -> Path:
     """Return data/RECIPE/..., relative to the checkout that the stage runs in."""
     return DATA.joinpath(recipe, *parts)

@@ -13,7 +13,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from tasks.artifacts import checkout, digest_file, folder, read_json, replacing_file
+from tasks.artifacts import digest_file, folder, read_json, replacing_file
+from tasks.checkout import checkout
 from tasks.params import UserError, command
 
 KEY = Path(".sordino", "lineage.key")

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from tasks import artifacts, registry
+from tasks.checkout import checkout
 from tasks.evidence.overall import published_figures
 from tasks.evidence.registered import Evidence, flatten, metrics_of, score_of
 from tasks.example import example_rows
@@ -385,7 +386,7 @@ def main(argv: list[str]) -> None:
     """Register one recipe's model; exit status 1 where the gate failed and the recipe says so."""
     if len(argv) != 1:
         raise UserError("usage: python -m tasks.register RECIPE")
-    root = artifacts.checkout()
+    root = checkout()
     (root / ".sordino").mkdir(exist_ok=True)
     told = register(argv[0], root)
     artifacts.write_json(root / ".sordino" / "registered" / f"{argv[0]}.json", told)

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tasks.artifacts import checkout
+from tasks.checkout import checkout
 from tasks.params import UserError, command
 
 # A server that is down is reported within seconds.

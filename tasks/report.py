@@ -11,7 +11,8 @@ from typing import Any
 from jinja2 import UndefinedError
 
 from rnn.config import PrivacySpent
-from tasks.artifacts import checkout, folder, read_json, read_section, replacing, write_json
+from tasks.artifacts import folder, read_json, read_section, replacing, write_json
+from tasks.checkout import checkout
 from tasks.evidence.overall import published_figures
 from tasks.evidence.profiles import ProfilesPlan, evaluate
 from tasks.lineage import lineage

@@ -23,7 +23,8 @@ from typing import Any
 import polars as pl
 from tqdm import tqdm
 
-from tasks.artifacts import checkout, replacing_file
+from tasks.artifacts import replacing_file
+from tasks.checkout import checkout
 from tasks.params import UserError, command, load_recipe
 from tasks.serving.options import Parser
 from tasks.serving.scorer import Scorer

@@ -13,7 +13,7 @@ import os
 import sys
 from dataclasses import dataclass
 
-from tasks.artifacts import checkout
+from tasks.checkout import checkout
 from tasks.params import UserError, command, load_recipe
 from tasks.serving.options import Parser
 
