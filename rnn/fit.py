@@ -4,7 +4,7 @@ B rows in a physical batch; a logical batch is a Poisson sample of all training 
 """
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import numpy as np
 import torch
@@ -18,7 +18,15 @@ from rnn.fairness.config import Mitigation, NoMitigation
 from rnn.fairness.groups import Groups
 from rnn.fairness.run import Mitigator
 from rnn.model import SequenceModel
-from rnn.privacy.engine import ClipReport, PrivateOptimizer, accumulate_clipped, numbered
+from rnn.privacy.clipping import Bound
+from rnn.privacy.engine import (
+    Batch,
+    ClipReport,
+    PrivateOptimizer,
+    accumulate_clipped,
+    clip_together,
+    numbered,
+)
 from rnn.privacy.mechanism import Mechanism
 from rnn.privacy.moving import (
     AnyBound,
@@ -168,9 +176,7 @@ class Fit:
         torch.manual_seed(self.config.seed * 1_000_003 + self.step_count + 7 * self.ranks.rank)
         lengths = self.sequences.offsets[sample.rows + 1] - self.sequences.offsets[sample.rows]
         batches = sample.batches(lengths, self.config.physical_batch_size)
-        parts = [self._physical(batch) for batch in batches]
-        if self.null is not None:
-            self._canaries(self.null)
+        parts = self._batches(batches)
         for group in self.plain.param_groups:
             group["lr"] = learning_rate(self.config, self.step_count)
         if isinstance(self.optimizer, PrivateOptimizer):
@@ -205,7 +211,17 @@ class Fit:
         optimizer.step()
         move(self.bound, [part.seen for part in parts], stream, self.ranks)
 
-    def _physical(self, part: Sample) -> Part:
+    def _batches(self, batches: list[Sample]) -> list[Part]:
+        """What was seen of each physical batch; the canaries are clipped with the first."""
+        canaries = None
+        if self.null is not None:
+            canaries = self._canaries(self.null, self.null.streams.child(self.step_count))
+        if canaries is not None and not batches:
+            clip_together([canaries])
+        beside = [canaries, *[None] * len(batches)]
+        return [self._physical(batch, extra) for batch, extra in zip(batches, beside, strict=False)]
+
+    def _physical(self, part: Sample, canaries: Batch | None = None) -> Part:
         """Losses and gradient norms of one physical batch; gradients are accumulated."""
         batch = self.sequences.batch(part.rows).to(self.device)
         kept: list[Tensor] = []
@@ -223,7 +239,8 @@ class Fit:
             return Part(kept[0], self.mitigator.seen(part.rows, kept[0], report, None))
         units = self._units(part)
         codes = self.mitigator.of_rows(part.rows)
-        report = self._accumulate(self.trained, losses, codes, units)
+        bound = self._bound(codes)
+        _, report = accumulate_clipped(self.trained, losses, bound, units, canaries)
         seen = self.mitigator.seen(part.rows, kept[0], report, numbered(units, len(kept[0])))
         return Part(kept[0], seen)
 
@@ -233,23 +250,18 @@ class Fit:
             return None
         return torch.from_numpy(part.units).to(self.device)
 
-    def _accumulate(
-        self,
-        module: nn.Module,
-        losses: Callable[[], Tensor],
-        codes: Tensor | None,
-        units: Tensor | None,
-    ) -> ClipReport:
-        """Clip and add up: people and canaries alike."""
-        bound = current(self.bound, None if codes is None else codes.to(self.device))
-        return accumulate_clipped(module, losses, bound, units)[1]
+    def _canaries(self, null: NullRun, stream: Keystream) -> Batch | None:
+        """The canaries of this step, drawn and bounded as people are; nobody counts them."""
+        sample = self._draw(null.population, stream)
+        tape = null.tape(sample)
+        if not len(sample.rows):
+            return None
+        units = numbered(self._units(sample), len(sample.rows))
+        return Batch(tape, units, self._bound(null.codes(sample)))
 
-    def _canaries(self, null: NullRun) -> None:
-        """The canaries of this step, a physical batch of their own; nobody counts them."""
-        sample = null.taken(self._draw(null.population, null.streams.child(self.step_count)))
-        if len(sample.rows):
-            codes, units = null.codes(sample), self._units(sample)
-            self._accumulate(null.block, lambda: null.losses(sample), codes, units)
+    def _bound(self, codes: Tensor | None) -> Bound | Tensor:
+        """What people and canaries of these groups are clipped to now."""
+        return current(self.bound, None if codes is None else codes.to(self.device))
 
     def _update_average(self) -> None:
         """Exponential average of weights, short-sighted at first: post-processing, it is free."""

@@ -35,7 +35,7 @@ from tasks.recipe import TrainPlan
 from tasks.winner import take_over
 
 CURVE_POINTS = 100
-EPSILON_POINTS = 20
+EPSILON_POINTS = 10
 
 
 def make_fit(plan: TrainPlan, prepared: Prepared) -> Fit:

@@ -20,6 +20,8 @@ from scipy import special, stats
 from torch import Tensor, nn
 
 from rnn.privacy.noise import Keystream
+from rnn.records import EmbeddingRecord
+from rnn.tape import Tape
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -60,6 +62,23 @@ class NullBlock(nn.Module):
     def drawn(cls, count: int, stream: Keystream, groups: int = 1) -> "NullBlock":
         """Return a block with fair coins."""
         return cls(stream.bernoulli(0.5, count), groups)
+
+    def tape(self, canaries: Tensor, bounds: Sequence[float]) -> Tape:
+        """Return the gradients of `losses`, as a pass over these canaries would record them.
+
+        Each is known without the pass: as many times the bound as the canary is loud.
+
+        Args:
+            canaries: int64 [n], the canary of each row.
+            bounds: of this step, one a group.
+        """
+        loud = self.loudness[canaries]
+        return Tape(
+            [
+                EmbeddingRecord(weight, canaries, None, loud * bound)
+                for weight, bound in zip(self.parameters(), bounds, strict=True)
+            ]
+        )
 
     def losses(self, canaries: Tensor, bounds: Sequence[float]) -> Tensor:
         """Return float [n]: losses whose gradient in the canary's coordinates is far too large.

@@ -5,7 +5,7 @@ of a logical batch collects over its physical batches in each parameter's `summe
 Opacus' optimizer keeps it.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -87,10 +87,35 @@ def _unit_bounds(bound: float | Tensor, units: Tensor | None, dtype: torch.dtype
     return out.scatter_reduce(0, units, bound, "amin", include_self=False)
 
 
-def _clip(tape: Tape, units: Tensor | None, bound: Bound | Tensor) -> ClipReport:
-    """Clip what the tape holds and add it up."""
-    groups = bound.groups if isinstance(bound, LayerBounds) else None
-    squares = tape.squared_norms(units, groups)
+@dataclass(frozen=True)
+class Batch:
+    """Rows whose gradients a tape holds.
+
+    Attributes:
+        tape: what they left.
+        units: int64 [B], the unit 0..P-1 of each row; None: each row is a unit.
+        bound: on one unit's gradient, bounds by layer, or float [B], one a row.
+    """
+
+    tape: Tape
+    units: Tensor | None
+    bound: Bound | Tensor
+
+    @property
+    def groups(self) -> Mapping[int, int] | None:
+        """Which parameters are clipped together; None: all of them."""
+        return self.bound.groups if isinstance(self.bound, LayerBounds) else None
+
+
+@torch.no_grad()
+def clip_together(batches: Sequence[Batch]) -> ClipReport:
+    """Clip the units of some batches and add them up; return what was seen of the first one's.
+
+    Batches with parameters in common, or with bounds of different kinds, have no norm together.
+    """
+    parts = [batch.tape.squared_norms(batch.units, batch.groups) for batch in batches]
+    squares = parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+    bound, groups = batches[0].bound, batches[0].groups
     whole = squares.sum(0) if groups is not None else squares
     norms_of_all = whole.sqrt()
     if isinstance(bound, LayerBounds):
@@ -100,10 +125,23 @@ def _clip(tape: Tape, units: Tensor | None, bound: Bound | Tensor) -> ClipReport
         factors = torch.where(whole.isfinite(), factors, 0.0)
         clipped = (factors < 1).any(0)
     else:
-        factors = clip_factors(norms_of_all, _unit_bounds(bound, units, squares.dtype))
+        factors = clip_factors(norms_of_all, _bounds_of(batches, squares.dtype))
         clipped = factors < 1
-    tape.add_clipped(factors if units is None else factors[..., units], groups)
-    return ClipReport(norms_of_all, clipped, int((~whole.isfinite()).sum()))
+    sizes = [part.shape[-1] for part in parts]
+    for batch, own in zip(batches, factors.split(sizes, -1), strict=True):
+        rows = own if batch.units is None else own[..., batch.units]
+        batch.tape.add_clipped(rows, batch.groups)
+    first = slice(sizes[0])
+    refused = int((~whole[first].isfinite()).sum())
+    return ClipReport(norms_of_all[first], clipped[first], refused)
+
+
+def _bounds_of(batches: Sequence[Batch], dtype: torch.dtype) -> float | Tensor:
+    """The bound of every unit, or the one of all of them."""
+    found = [_unit_bounds(batch.bound, batch.units, dtype) for batch in batches]  # type: ignore[arg-type]
+    if len(found) == 1 or not isinstance(found[0], Tensor):
+        return found[0]
+    return torch.cat(found)  # type: ignore[arg-type]
 
 
 def accumulate_clipped(
@@ -111,6 +149,7 @@ def accumulate_clipped(
     losses: Callable[[], Tensor],
     max_grad_norm: Bound | Tensor,
     units: Tensor | None = None,
+    beside: Batch | None = None,
 ) -> tuple[Tensor, ClipReport]:
     """Add one physical batch's clipped gradient sum to the parameters' `summed_grad`.
 
@@ -122,9 +161,11 @@ def accumulate_clipped(
         units: int64 [B], which person each row belongs to; the gradients of a person's rows are
             added up and clipped together, so all of them must be in this batch. None: each row
             is a unit.
+        beside: rows of other units in parameters of their own, clipped and added in the same
+            pass; None for none.
 
     Returns:
-        The losses, detached, and what clipping saw.
+        The losses, detached, and what clipping saw of these units.
 
     Raises:
         ValueError: the losses are not one number a row, or a layer saw other rows.
@@ -139,12 +180,14 @@ def accumulate_clipped(
     unit_numbers = numbered(units, len(values))
     if not len(values):
         empty = values.detach()
+        if beside is not None:
+            clip_together([beside])
         return empty, ClipReport(empty, empty.bool(), 0)
     for record in tape.records:
         if record.rows != len(values):
             raise ValueError(f"a layer saw {record.rows} rows, the losses have {len(values)}")
-    with torch.no_grad():
-        report = _clip(tape, unit_numbers, max_grad_norm)
+    whole = [Batch(tape, unit_numbers, max_grad_norm)]
+    report = clip_together(whole if beside is None else [*whole, beside])
     return values.detach(), report
 
 

@@ -26,6 +26,7 @@ from rnn.privacy.mechanism import Mechanism
 from rnn.privacy.moving import AnyBound, GroupBounds, rescale, total_bound
 from rnn.privacy.noise import Keystream
 from rnn.privacy.ranks import Ranks
+from rnn.tape import Tape
 from rnn.units import Population, Sample
 
 # Far from every step's number, from which people's streams are made.
@@ -111,19 +112,15 @@ class NullRun:
         """Return what the optimizer must noise."""
         return list(self.block.parameters())
 
-    def taken(self, sample: Sample) -> Sample:
-        """Remember who was sampled in this step, and return the same.
+    def tape(self, sample: Sample) -> Tape:
+        """Return the gradients of a step's canaries, and remember who they are.
 
         Args:
             sample: of `population`, drawn as people's is.
         """
         self._sampled = np.unique(sample.rows) if self.by_person else sample.rows
-        return sample
-
-    def losses(self, sample: Sample) -> Tensor:
-        """Return the losses of a sample's rows."""
         rows = torch.from_numpy(sample.rows).to(self.block.loudness.device)
-        return self.block.losses(rows, self._bounds())
+        return self.block.tape(rows, self._bounds())
 
     def codes(self, sample: Sample) -> Tensor | None:
         """Return the group of each row where bounds go by group: the one with the largest."""

@@ -16,7 +16,8 @@ from rnn.privacy.canaries import (
     sampling,
     spread_of_contributions,
 )
-from rnn.privacy.engine import PrivateOptimizer, accumulate_clipped
+from rnn.privacy.clipping import LayerBounds
+from rnn.privacy.engine import Batch, PrivateOptimizer, accumulate_clipped, clip_together
 from rnn.privacy.lower_bounds import gaussian_epsilon, lower_bound
 from rnn.privacy.noise import Keystream
 from rnn.units import Population
@@ -198,3 +199,24 @@ def test_evenness_rejects_noise_that_comes_back():
 
 def test_evenness_survives_no_noise_at_all():
     assert evenness(accounted(np.zeros((5, 10)))) == 0.0
+
+
+@pytest.mark.parametrize("groups", [1, 2])
+def test_known_gradients_are_those_of_a_pass(groups):
+    """What is written down without a pass is what the pass would record."""
+    taken, bounds = torch.tensor([0, 5, 2]), (0.5, 2.0)[:groups]
+    sums = []
+    for known in (False, True):
+        block = NullBlock(np.ones(8, dtype=bool), groups=groups)
+        whole: object = 0.7
+        if groups == 2:
+            whole = LayerBounds(
+                {id(t.weight): i for i, t in enumerate(block.tables)}, bounds, ("", "")
+            )
+        if known:
+            clip_together([Batch(block.tape(taken, bounds), None, whole)])
+        else:
+            accumulate_clipped(block, lambda b=block: b.losses(taken, bounds), whole)
+        sums.append(torch.cat([p.summed_grad for p in block.parameters()]))
+    assert torch.equal(*sums)
+    assert int((sums[0] != 0).sum()) == 3 * groups

@@ -189,9 +189,8 @@ def test_people_s_clipped_sums_are_the_same_with_the_block_and_without(kind):
             fit.optimizer.zero_grad()
             sample = fit.population.draw(Keystream.from_seed(0), 1.0)
             one = sample.units == (person // 2 if kind == "by_person" else person)
-            if canaries:
-                fit._canaries(fit.null)
-            fit._physical(type(sample)(sample.rows[one], sample.units[one]))
+            beside = fit._canaries(fit.null, Keystream.from_seed(1)) if canaries else None
+            fit._physical(type(sample)(sample.rows[one], sample.units[one]), beside)
             trained = list(fit.trained.parameters())
             mine.append(torch.cat([p.summed_grad.flatten() for p in trained]))
             if canaries:
