@@ -127,7 +127,9 @@ def test_what_decides_reads_no_environment(stage: str) -> None:
     users = {f.name for f in closure(ROOT / "tasks" / f"{stage}.py") if _reads(f)}
     # Where the checkout is decides nothing, and nothing else is asked there.
     assert users <= {"checkout.py"}
-    asked = re.findall(r"os\.environ.*", (ROOT / "tasks" / "checkout.py").read_text(encoding="utf-8"))
+    asked = re.findall(
+        r"os\.environ.*", (ROOT / "tasks" / "checkout.py").read_text(encoding="utf-8")
+    )
     assert len(asked) == 1 and '"DVC_ROOT"' in asked[0]
     assert _reads(ROOT / "tasks" / "registry.py"), "the search finds what there is"
 
