@@ -103,6 +103,16 @@ def _environment_kept() -> Iterator[None]:
             os.environ.pop(name, None)
 
 
+@contextlib.contextmanager
+def _nothing_compiled() -> Iterator[None]:
+    """Loading a model from where it is kept must not leave bytecode beside it."""
+    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
+    try:
+        yield
+    finally:
+        sys.dont_write_bytecode = before
+
+
 def open_store(root: Path) -> "Store":
     """Return the registry of a checkout, its database made and its paths repaired.
 
@@ -235,7 +245,7 @@ class Store:
             inputs=Schema([ColSpec(AnyType(), name) for name in columns]),
             outputs=Schema([ColSpec(kind, name) for name, kind in outputs.items()]),
         )
-        with mlflow.start_run(run_id=run_id):
+        with mlflow.start_run(run_id=run_id), _nothing_compiled():
             info = mlflow.pyfunc.log_model(
                 name="model",
                 python_model=str(script),
@@ -251,7 +261,8 @@ class Store:
         """Load a model as any user would and return its answer."""
         import mlflow
 
-        return mlflow.pyfunc.load_model(model).predict(rows)
+        with _nothing_compiled():
+            return mlflow.pyfunc.load_model(model).predict(rows)
 
     def finish_run(self, run_id: str, tags: Mapping[str, str]) -> None:
         """Mark a run complete: it will be found by its content from now on."""
