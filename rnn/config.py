@@ -9,6 +9,10 @@ Probability = Annotated[float, Ge(0), Le(1)]
 Positive = Annotated[float, Gt(0)]
 Count = Annotated[int, Ge(1)]
 
+# One answer a sequence: logits [B, C].
+SCORED_TASKS = ("binary", "multiclass", "regression")
+Task = Literal["binary", "multiclass", "regression", "forecast", "next_token", "ctc", "seq2seq"]
+
 FORBID_EXTRA = {"extra": "forbid"}
 FEWEST_CANARIES = 100
 
@@ -26,6 +30,8 @@ class ModelConfig:
         embedding_size: width of a token's vector; used by text alone.
         pooling: how outputs over time become one vector.
         head_sizes: widths of the feed-forward layers before the output.
+        tie_weights: a language model scores tokens by the vectors that it reads them with.
+        attention: how the decoder of a seq2seq looks at the input.
     """
 
     __pydantic_config__ = FORBID_EXTRA
@@ -38,6 +44,8 @@ class ModelConfig:
     embedding_size: Count = 32
     pooling: Literal["last", "mean", "attention"] = "last"
     head_sizes: tuple[Count, ...] = ()
+    tie_weights: bool = True
+    attention: Literal["additive", "dot"] = "additive"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,8 +56,11 @@ class InputShape:
         input_size: D, channels a step; 0 for tokens.
         vocabulary_size: number of token ids, padding and unknown included; 0 for numbers.
         static_size: S, channels beside the sequence.
-        output_size: logits: 1 for binary and regression, C for multiclass.
+        output_size: logits: 1 for binary and regression, C for multiclass; horizon times
+            quantiles for forecast; tokens for next_token and seq2seq; classes and the blank
+            for ctc.
         task: kind of target.
+        quantiles: of a forecast, rising; empty for other tasks.
     """
 
     __pydantic_config__ = FORBID_EXTRA
@@ -58,7 +69,8 @@ class InputShape:
     vocabulary_size: Annotated[int, Ge(0)]
     static_size: Annotated[int, Ge(0)]
     output_size: Count
-    task: Literal["binary", "multiclass", "regression"]
+    task: Task
+    quantiles: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,11 +1,14 @@
 """Losses of single examples: what one person adds never depends on who else is in the batch."""
 
 from torch import Tensor
-from torch.nn import functional
+
+from rnn.batch import SequenceBatch
+from rnn.config import InputShape
+from rnn.heads import losses_for
 
 
 def example_losses(logits: Tensor, targets: Tensor, task: str) -> Tensor:
-    """Return the loss of each example.
+    """Return the loss of each example of a task with one answer a sequence.
 
     Args:
         logits: float [B, C]; C is 1 for binary and regression.
@@ -19,12 +22,22 @@ def example_losses(logits: Tensor, targets: Tensor, task: str) -> Tensor:
     Raises:
         ValueError: unknown task.
     """
-    if task == "binary":
-        return functional.binary_cross_entropy_with_logits(
-            logits.squeeze(1), targets.to(logits.dtype), reduction="none"
-        )
-    if task == "multiclass":
-        return functional.cross_entropy(logits, targets, reduction="none")
-    if task == "regression":
-        return 0.5 * (logits.squeeze(1) - targets.to(logits.dtype)).square()
-    raise ValueError(f"task = {task!r} must be binary, multiclass or regression")
+    shape = InputShape(
+        input_size=0,
+        vocabulary_size=0,
+        static_size=0,
+        output_size=1,
+        task=task,  # type: ignore[arg-type]
+    )
+    return losses_for(task)(logits, targets, None, shape)
+
+
+def batch_losses(outputs: Tensor, batch: SequenceBatch, shape: InputShape) -> Tensor:
+    """Return the loss of each example of any task, float [B].
+
+    Args:
+        outputs: of the model on this batch.
+        batch: with its targets.
+        shape: of the model.
+    """
+    return losses_for(shape.task)(outputs, batch.targets, batch.target_lengths, shape)

@@ -6,7 +6,10 @@ B sequences, T steps, D channels, E embedded width, H encoded width, S static, C
 import torch
 from torch import Tensor, nn
 
+from rnn.batch import SequenceBatch
 from rnn.config import InputShape, ModelConfig
+from rnn.heads import HEADS
+from rnn.heads.seq2seq import Decoder
 from rnn.recurrent import CELLS
 
 
@@ -86,6 +89,11 @@ class SequenceModel(nn.Module):
             dropout=dropout,
         )
         encoded = config.hidden_size * (2 if config.bidirectional else 1)
+        self.head: nn.Module
+        if shape.task in HEADS:
+            tokens = self.embedding if shape.vocabulary_size else None
+            self.head = HEADS[shape.task][0](config, shape, encoded, tokens)
+            return
         self.pooling = Pooling(config.pooling, encoded, config.bidirectional)
         layers: list[nn.Module] = []
         size = encoded + shape.static_size
@@ -104,23 +112,50 @@ class SequenceModel(nn.Module):
         """Return float [B, H], the pooled state."""
         return self.pooling(self.recurrent(embedded, lengths), lengths)
 
-    def forward_embedded(self, embedded: Tensor, lengths: Tensor, static: Tensor) -> Tensor:
-        """Return logits float [B, C] from `embed`'s output."""
+    def forward_embedded(
+        self, embedded: Tensor, lengths: Tensor, static: Tensor, targets: Tensor | None = None
+    ) -> Tensor:
+        """Return outputs from `embed`'s output; the rest as in `forward`."""
+        if self.shape.task in HEADS:
+            return self.head(self.recurrent(embedded, lengths), lengths, static, targets)
         encoded = self.encode(embedded, lengths)
         return self.head(torch.cat([encoded, static.to(encoded.dtype)], 1))
 
-    def forward(self, inputs: Tensor, lengths: Tensor, static: Tensor) -> Tensor:
+    def forward(
+        self, inputs: Tensor, lengths: Tensor, static: Tensor, targets: Tensor | None = None
+    ) -> Tensor:
         """Return logits.
 
         Args:
             inputs: float [B, T, D] or int64 [B, T]; B may be 0.
             lengths: int64 [B], each in 1..T.
             static: float [B, S]; S may be 0.
+            targets: as in `SequenceBatch`; read by a seq2seq alone, which is taught by them.
 
         Returns:
-            float [B, C].
+            float [B, C] where a sequence has one answer, [B, H x Q] to forecast, [B, T, .] for
+            next_token and ctc, [B, U - 1, V] for seq2seq: see rnn/heads.
         """
-        return self.forward_embedded(self.embed(inputs), lengths, static)
+        return self.forward_embedded(self.embed(inputs), lengths, static, targets)
+
+    def outputs(self, batch: SequenceBatch) -> Tensor:
+        """Return `forward` of a batch."""
+        return self(batch.inputs, batch.lengths, batch.static, batch.targets)
+
+
+def _initialise(stack: nn.Module, config: ModelConfig) -> None:
+    """Draw a recurrent stack's weights, gate by gate."""
+    for name, parameter in stack.named_parameters():
+        if name.startswith("weight_hh"):
+            for gate in parameter.data.split(config.hidden_size):
+                nn.init.orthogonal_(gate)
+        elif name.startswith("weight_ih"):
+            for gate in parameter.data.split(config.hidden_size):
+                nn.init.xavier_uniform_(gate)
+        else:
+            nn.init.zeros_(parameter)
+            if config.cell == "lstm" and name.startswith("bias_ih"):
+                parameter.data[config.hidden_size : 2 * config.hidden_size] = 1.0
 
 
 def build(config: ModelConfig, shape: InputShape, seed: int) -> SequenceModel:
@@ -133,17 +168,9 @@ def build(config: ModelConfig, shape: InputShape, seed: int) -> SequenceModel:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = SequenceModel(config, shape)
-        for name, parameter in model.recurrent.named_parameters():
-            if name.startswith("weight_hh"):
-                for gate in parameter.data.split(config.hidden_size):
-                    nn.init.orthogonal_(gate)
-            elif name.startswith("weight_ih"):
-                for gate in parameter.data.split(config.hidden_size):
-                    nn.init.xavier_uniform_(gate)
-            else:
-                nn.init.zeros_(parameter)
-                if config.cell == "lstm" and name.startswith("bias_ih"):
-                    parameter.data[config.hidden_size : 2 * config.hidden_size] = 1.0
+        _initialise(model.recurrent, config)
+        if isinstance(model.head, Decoder):
+            _initialise(model.head.recurrent, config)
     return model
 
 

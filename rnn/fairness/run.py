@@ -25,7 +25,7 @@ from rnn.fairness.weights import (
     Weights,
     once_counted,
 )
-from rnn.losses import example_losses
+from rnn.losses import batch_losses
 from rnn.model import SequenceModel
 from rnn.privacy.counts import Seen, Sizes, by_unit, mean_by_unit
 from rnn.privacy.effective import Release
@@ -130,15 +130,14 @@ class Mitigator:
             batch: of these rows, on the model's device.
             rows: int64 [B].
         """
-        task, device = self.model.shape.task, batch.lengths.device
+        device = batch.lengths.device
         if self.adversary is not None:
             logits, guesses = self.trained(batch.inputs, batch.lengths, batch.static)
-            own = example_losses(logits, batch.targets, task)
+            own = batch_losses(logits, batch, self.model.shape)
             codes = self.of_rows(rows)
             assert codes is not None
             return own + guess_losses(guesses, codes.to(device)), own.detach()
-        logits = self.model(batch.inputs, batch.lengths, batch.static)
-        own = example_losses(logits, batch.targets, task)
+        own = batch_losses(self.model.outputs(batch), batch, self.model.shape)
         if self.weights is None or self.cells is None:
             return own, own.detach()
         cells = torch.from_numpy(np.asarray(self.cells[rows], dtype=np.int64))
