@@ -97,8 +97,19 @@ def _people(root: Path, people: int = 2347) -> None:
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, walk.Needles]:
-    """The recipe built from beginning to end, and what must not be found in it."""
-    folder = tmp_path_factory.mktemp("walk")
+    """The recipe built from beginning to end, and what must not be found in it.
+
+    The noise is the system's, and the null block and the attack run raise a false alarm in one of
+    a thousand runs each, which keeps the weights out of MLflow: then it is built once more.
+    """
+    found = _build(tmp_path_factory.mktemp("walk"))
+    if tiny.false_alarm(found[0]):
+        found = _build(tmp_path_factory.mktemp("walk"))
+    return found
+
+
+def _build(folder: Path) -> tuple[Path, walk.Needles]:
+    """One build in a checkout of its own."""
     root = tiny.copy_checkout(folder / "check out")
     _people(root)
     (root / "params.yaml").write_text(
