@@ -18,6 +18,21 @@ FEWEST_CANARIES = 100
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConvLayer:
+    """A convolution over time.
+
+    Attributes:
+        channels: that come out.
+        kernel: steps of a window.
+    """
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    channels: Count
+    kernel: Annotated[int, Ge(1), Le(65)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """What a person may choose about the network.
 
@@ -27,11 +42,15 @@ class ModelConfig:
         num_layers: stacked layers.
         bidirectional: also read each sequence from its last real step.
         dropout: between layers and before the head, 0 for none.
+        token_dropout: share of tokens that are read as unknown in training; used by text alone.
         embedding_size: width of a token's vector; used by text alone.
+        conv: convolutions over time before the recurrence, each with SiLU.
         pooling: how outputs over time become one vector.
         head_sizes: widths of the feed-forward layers before the output.
         tie_weights: a language model scores tokens by the vectors that it reads them with.
         attention: how the decoder of a seq2seq looks at the input.
+        initialisation: of recurrent weights: orthogonal gate by gate, or torch's own, uniform
+            within one over the root of hidden_size.
     """
 
     __pydantic_config__ = FORBID_EXTRA
@@ -41,11 +60,14 @@ class ModelConfig:
     num_layers: Annotated[int, Ge(1), Le(8)] = 1
     bidirectional: bool = False
     dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
+    token_dropout: Annotated[float, Ge(0), Lt(1)] = 0.0
     embedding_size: Count = 32
+    conv: tuple[ConvLayer, ...] = ()
     pooling: Literal["last", "mean", "attention"] = "last"
     head_sizes: tuple[Count, ...] = ()
     tie_weights: bool = True
     attention: Literal["additive", "dot"] = "additive"
+    initialisation: Literal["orthogonal", "uniform"] = "orthogonal"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,18 +96,39 @@ class InputShape:
 
 
 @dataclass(frozen=True, kw_only=True)
+class EarlyStopping:
+    """When training without privacy ends before its last step.
+
+    Attributes:
+        share: of the training rows that are set aside to tell.
+        every: steps between two looks at them.
+        patience: looks without a better loss; the weights of the best look are kept.
+    """
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    share: Annotated[float, Gt(0), Lt(0.5)] = 0.1
+    every: Count = 50
+    patience: Count = 10
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrainConfig:
     """How a model is fitted, with or without privacy.
 
     Attributes:
         optimizer: update rule.
         learning_rate: at its highest.
-        schedule: constant, or cosine down to zero at the last step.
+        schedule: constant; cosine or linear down to zero at the last step; or halved after every
+            fifth of the steps.
         warmup_steps: linear rise at the start.
         weight_decay: decoupled from the gradient.
         steps: optimizer steps, each on one Poisson sample.
         expected_batch_size: B, mean size of a Poisson sample; also the normaliser.
         physical_batch_size: rows in memory at once.
+        gradient_clip: norm of a step's whole gradient at most, in training without privacy; private
+            training bounds each unit's instead.
+        early_stopping: when training without privacy ends early; null: at the last step.
         averaging: decay of the exponential average of weights that is released; 0 for none.
         seed: of the initial weights; and of sampling where there is no privacy.
         device: where to compute; auto takes a GPU when there is one.
@@ -97,12 +140,14 @@ class TrainConfig:
 
     optimizer: Literal["sgd", "adam"] = "adam"
     learning_rate: Positive = 0.01
-    schedule: Literal["constant", "cosine"] = "constant"
+    schedule: Literal["constant", "cosine", "linear", "halving"] = "constant"
     warmup_steps: Annotated[int, Ge(0)] = 0
     weight_decay: Annotated[float, Ge(0)] = 0.0
     steps: Count
     expected_batch_size: Count
     physical_batch_size: Count = 4096
+    gradient_clip: Positive | None = None
+    early_stopping: EarlyStopping | None = None
     averaging: Annotated[float, Ge(0), Lt(1)] = 0.0
     seed: Annotated[int, Ge(0)] = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"

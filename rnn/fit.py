@@ -182,6 +182,8 @@ class Fit:
         if isinstance(self.optimizer, PrivateOptimizer):
             self._private_step(self.optimizer, stream, parts)
         else:
+            if self.config.gradient_clip is not None:
+                nn.utils.clip_grad_norm_(self.trained.parameters(), self.config.gradient_clip)
             self.optimizer.step()
         self.mitigator.step([part.seen for part in parts], stream, self.ranks)
         self.step_count += 1

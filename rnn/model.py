@@ -8,9 +8,12 @@ from torch import Tensor, nn
 
 from rnn.batch import SequenceBatch
 from rnn.config import InputShape, ModelConfig
+from rnn.conv import Convolutions
 from rnn.heads import HEADS
 from rnn.heads.seq2seq import Decoder
 from rnn.recurrent import CELLS
+
+PADDING_ID, UNKNOWN_ID = 0, 1
 
 
 def last_hidden(outputs: Tensor, lengths: Tensor) -> Tensor:
@@ -70,7 +73,7 @@ class Pooling(nn.Module):
 
 
 class SequenceModel(nn.Module):
-    """Embedding or numbers, recurrent stack, pooling, feed-forward head."""
+    """Embedding or numbers, convolutions, recurrent stack, pooling, feed-forward head."""
 
     def __init__(self, config: ModelConfig, shape: InputShape):
         """Build with torch's default initial values; see `build` for seeded, better ones."""
@@ -80,6 +83,10 @@ class SequenceModel(nn.Module):
         if shape.vocabulary_size:
             width = config.embedding_size
             self.embedding = nn.Embedding(shape.vocabulary_size, width, padding_idx=0)
+        if config.conv:
+            # A language model must not see the token that it is asked for.
+            self.conv = Convolutions(width, config.conv, causal=shape.task == "next_token")
+            width = self.conv.size
         dropout = config.dropout if config.num_layers > 1 else 0.0
         self.recurrent = CELLS[config.cell](
             width,
@@ -106,18 +113,29 @@ class SequenceModel(nn.Module):
 
     def embed(self, inputs: Tensor) -> Tensor:
         """Return float [B, T, E]: looked-up tokens, or numbers as they are."""
-        return self.embedding(inputs) if self.shape.vocabulary_size else inputs
+        if not self.shape.vocabulary_size:
+            return inputs
+        if self.training and self.config.token_dropout:
+            dropped = torch.rand(inputs.shape, device=inputs.device) < self.config.token_dropout
+            inputs = torch.where(dropped & (inputs != PADDING_ID), UNKNOWN_ID, inputs)
+        return self.embedding(inputs)
+
+    def states(self, embedded: Tensor, lengths: Tensor) -> Tensor:
+        """Return float [B, T, H], the recurrence's outputs; steps after a length mean nothing."""
+        if self.config.conv:
+            embedded = self.conv(embedded, lengths)
+        return self.recurrent(embedded, lengths)
 
     def encode(self, embedded: Tensor, lengths: Tensor) -> Tensor:
         """Return float [B, H], the pooled state."""
-        return self.pooling(self.recurrent(embedded, lengths), lengths)
+        return self.pooling(self.states(embedded, lengths), lengths)
 
     def forward_embedded(
         self, embedded: Tensor, lengths: Tensor, static: Tensor, targets: Tensor | None = None
     ) -> Tensor:
         """Return outputs from `embed`'s output; the rest as in `forward`."""
         if self.shape.task in HEADS:
-            return self.head(self.recurrent(embedded, lengths), lengths, static, targets)
+            return self.head(self.states(embedded, lengths), lengths, static, targets)
         encoded = self.encode(embedded, lengths)
         return self.head(torch.cat([encoded, static.to(encoded.dtype)], 1))
 
@@ -144,7 +162,9 @@ class SequenceModel(nn.Module):
 
 
 def _initialise(stack: nn.Module, config: ModelConfig) -> None:
-    """Draw a recurrent stack's weights, gate by gate."""
+    """Draw a recurrent stack's weights, gate by gate; torch has drawn uniform ones already."""
+    if config.initialisation == "uniform":
+        return
     for name, parameter in stack.named_parameters():
         if name.startswith("weight_hh"):
             for gate in parameter.data.split(config.hidden_size):
@@ -161,7 +181,8 @@ def _initialise(stack: nn.Module, config: ModelConfig) -> None:
 def build(config: ModelConfig, shape: InputShape, seed: int) -> SequenceModel:
     """Return a model with seeded initial weights.
 
-    Recurrent weights are orthogonal a gate; an LSTM's forget bias is 1.
+    Recurrent weights are orthogonal a gate, and an LSTM's forget bias is 1, unless the settings
+    say otherwise.
 
     Source: Saxe, McClelland, Ganguli (2014); Jozefowicz, Zaremba, Sutskever (2015), section 4.
     """
@@ -172,6 +193,19 @@ def build(config: ModelConfig, shape: InputShape, seed: int) -> SequenceModel:
         if isinstance(model.head, Decoder):
             _initialise(model.head.recurrent, config)
     return model
+
+
+def load_weights(model: SequenceModel, weights: dict[str, Tensor]) -> None:
+    """Load weights that stand there once even where two layers share them.
+
+    Args:
+        model: changed in place.
+        weights: by the names of `model.named_parameters()`; not changed.
+    """
+    first = {id(one): name for name, one in model.named_parameters()}
+    shared = model.named_parameters(remove_duplicate=False)
+    again = {name: weights[first[id(one)]] for name, one in shared if name not in weights}
+    model.load_state_dict({**weights, **again})
 
 
 def probabilities(logits: Tensor, task: str) -> Tensor:

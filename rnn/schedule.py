@@ -6,6 +6,9 @@ from torch import nn, optim
 
 from rnn.config import TrainConfig
 
+# Of training, between two halvings.
+PARTS = 5
+
 
 def learning_rate(config: TrainConfig, step: int) -> float:
     """Return the rate of a step counted from 0."""
@@ -14,6 +17,10 @@ def learning_rate(config: TrainConfig, step: int) -> float:
     if config.schedule == "constant":
         return config.learning_rate
     share = (step - config.warmup_steps) / max(1, config.steps - config.warmup_steps)
+    if config.schedule == "linear":
+        return config.learning_rate * (1 - share)
+    if config.schedule == "halving":
+        return config.learning_rate * 0.5 ** math.floor(PARTS * share)
     return config.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
 

@@ -14,8 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 import polars as pl
 
-from rnn.config import InputShape, ModelConfig
+from rnn.config import InputShape, ModelConfig, PrivacySpent
 from tasks.params import UserError, as_json, validate
+from tasks.settings.no_privacy import NoPrivacy
+from tasks.settings.target import RAGGED, output_size
 
 # Torch takes seconds to import, and half of the stages only read and write JSON.
 if TYPE_CHECKING:
@@ -152,24 +154,28 @@ class Prepared:
         people: one row a person: person_id, split ("train" or "test"), length.
         schema: what the channels, steps and classes are called.
         groups: which public label each person has, for a mitigation that trains by group.
+        vectors: float32 [tokens, .], public vectors that an embedding begins with.
     """
 
     sequences: "PreparedSequences"
     people: pl.DataFrame
     schema: dict[str, Any]
     groups: "Groups | None" = None
+    vectors: np.ndarray | None = None
 
     @property
     def shape(self) -> InputShape:
         """What these arrays fix about a network."""
         vocabulary = self.schema["input"].get("vocabulary") or []
         task = self.schema["task"]
+        target = {"kind": task, **self.schema["target"]}
         return InputShape(
             input_size=self.sequences.input_size,
             vocabulary_size=len(vocabulary),
             static_size=int(self.sequences.static.shape[1]),
-            output_size=len(self.schema["target"]["classes"]) if task == "multiclass" else 1,
+            output_size=output_size(target, len(vocabulary)),
             task=task,
+            quantiles=tuple(target.get("quantiles", ())),
         )
 
     def rows(self, split: str) -> np.ndarray:
@@ -195,13 +201,44 @@ def read_prepared(recipe: str) -> Prepared:
         static=array("static"),
         targets=array("targets"),
         missing_indicators=bool(schema["missing_indicators"]),
+        target_offsets=array("target_offsets") if schema["task"] in RAGGED else None,
+        next_token=schema["task"] == "next_token",
     )
     return Prepared(
         sequences=sequences,
         people=pl.read_parquet(root / "people.parquet"),
         schema=schema,
         groups=_groups(array("groups"), schema) if "groups" in schema else None,
+        vectors=array("vectors") if (root / "vectors.npy").exists() else None,
     )
+
+
+def fresh_model(config: ModelConfig, prepared: Prepared, seed: int) -> "SequenceModel":
+    """Return a model before its first step: random weights, or public vectors of its tokens.
+
+    Args:
+        config: of the model.
+        prepared: what it is for.
+        seed: of the random weights.
+
+    Raises:
+        UserError: the vectors have another width than the embedding.
+    """
+    import torch
+
+    from rnn.model import build
+
+    model = build(config, prepared.shape, seed)
+    if prepared.vectors is not None:
+        width = prepared.vectors.shape[1]
+        if width != config.embedding_size:
+            raise UserError(
+                f"model.embedding_size = {config.embedding_size}: the vectors of "
+                f"data.sequence.vocabulary.package have {width} numbers"
+            )
+        with torch.no_grad():
+            model.embedding.weight.copy_(torch.from_numpy(np.array(prepared.vectors)))
+    return model
 
 
 def _groups(codes: np.ndarray, schema: dict[str, Any]) -> "Groups":
@@ -239,6 +276,26 @@ def write_model(root: Path, model: "SequenceModel", weights: "dict[str, Tensor]"
     )
 
 
+def read_spent(recipe: str) -> PrivacySpent | NoPrivacy:
+    """Return what a model cost its training people, or why nothing is promised to anybody.
+
+    Args:
+        recipe: name under data/.
+    """
+    path = folder(recipe, "model", "privacy_spent.json")
+    values = read_json(path)
+    if values.get("epsilon") is None and "none" in values:
+        known = {name: values.get(name) for name in ("none", "population")}
+        return validate(NoPrivacy, known, str(path))
+    return validate(PrivacySpent, values, str(path))
+
+
+def models_of(recipe: str) -> tuple[str, ...]:
+    """Return which folders of a recipe hold a trained model: without privacy there is no twin."""
+    twin = folder(recipe, "twin", "same_as_model.json")
+    return ("model",) if twin.exists() else ("model", "twin")
+
+
 def read_model(root: Path) -> "SequenceModel":
     """Return a saved model, in evaluation mode, on the CPU.
 
@@ -247,12 +304,12 @@ def read_model(root: Path) -> "SequenceModel":
     """
     from safetensors.torch import load_file
 
-    from rnn.model import SequenceModel
+    from rnn.model import SequenceModel, load_weights
 
     config = read_json(root / "config.json")
     model = SequenceModel(
         validate(ModelConfig, config["model"], f"{root}/config.json: model"),
         validate(InputShape, config["shape"], f"{root}/config.json: shape"),
     )
-    model.load_state_dict(load_file(root / "weights.safetensors"))
+    load_weights(model, load_file(root / "weights.safetensors"))
     return model.eval()

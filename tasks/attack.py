@@ -2,20 +2,21 @@
 
 from typing import Any
 
-from rnn.config import PrivacySpent
 from tasks import artifacts
-from tasks.evidence import attacked, membership_study
-from tasks.params import UserError, command, validate
-from tasks.recipe import AttackConfig, TrainPlan
+from tasks.evidence import attacked, membership_study, secrets
+from tasks.params import UserError, command
+from tasks.recipe import AttackConfig, NoPrivacy, TrainPlan
 
 METHOD = (
     "a training run on invented people, discarded, whose canaries' coins are guessed; and "
     "thresholds on losses and on likelihood ratios to reference models, training people against "
     "held-out people"
 )
+OF_SECRETS = "; and a run on invented text with random secrets in it, discarded, which are ranked"
 NOTE = (
     "The verdict is violated where the attack run on invented people contradicts the ledger at "
-    "0.001 (its guesses the curve, or its noise, contributions or sampling what is claimed), or "
+    "0.001 (its guesses the curve, or its noise, contributions or sampling what is claimed), where "
+    "secrets in invented text are given away more than the curve allows, at 0.001, or "
     "where the lower bound on epsilon that membership inference reaches, at confidence "
     "0.999, is above the claim. Consistent means that these attacks found no contradiction, not "
     "that the claim is proven; a threshold is a weak attack. People's guesses are taken as "
@@ -29,9 +30,31 @@ def verdict(bound: float, claim: float, refuted: bool = False) -> str:
     Args:
         bound: lower bound on epsilon from membership inference.
         claim: the claimed epsilon.
-        refuted: whether the attack run contradicts the ledger.
+        refuted: whether a run on what was invented contradicts the ledger.
     """
     return "violated" if refuted or bound > claim else "consistent"
+
+
+def nothing_to_attack(without: NoPrivacy) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the published and the internal result where no privacy is claimed.
+
+    Args:
+        without: of the model.
+    """
+    reason = f"no privacy is claimed: {without.reason}"
+    published = {"verdict": "not claimed", "method": "none", "claim": None, "note": reason}
+    claim: dict[str, Any] = {"claim": None, "delta": None}
+    figures = {**claim, "run": None, "no_run": reason, "secrets": None, "membership": {}}
+    return published, figures
+
+
+def write(recipe: str, published: dict[str, Any], figures: dict[str, Any]) -> None:
+    """Write both results, each folder whole."""
+    root = artifacts.folder(recipe, "attack")
+    with artifacts.replacing(root / "published") as draft:
+        artifacts.write_json(draft / "attack.json", published)
+    with artifacts.replacing(root / "internal") as draft:
+        artifacts.write_json(draft / "attack.json", figures)
 
 
 def main(argv: list[str]) -> None:
@@ -41,26 +64,33 @@ def main(argv: list[str]) -> None:
     (recipe,) = argv
     config = artifacts.read_section(recipe, "attack", AttackConfig)
     plan = artifacts.read_section(recipe, "train", TrainPlan)
-    path = artifacts.folder(recipe, "model", "privacy_spent.json")
-    spent = validate(PrivacySpent, artifacts.read_json(path), str(path))
+    spent = artifacts.read_spent(recipe)
+    if isinstance(spent, NoPrivacy):
+        write(recipe, *nothing_to_attack(spent))
+        return
     prepared = artifacts.read_prepared(recipe)
     labels = prepared.groups.labels if prepared.groups else ()
     run, reason = attacked.study(plan, spent, prepared.schema, prepared.shape, labels, config)
+    given_away, no_secrets = secrets.study(plan, spent, prepared.shape, config)
     membership = membership_study.study(recipe, prepared, spent.delta, config)
     bound = membership["model"]["epsilon_lower_bound"]["value"]
     claim: dict[str, Any] = {"claim": spent.epsilon, "delta": spent.delta}
+    refuted = [run and run["rejected"], given_away and given_away["refutes_curve"]]
     published = {
-        "verdict": verdict(bound, spent.epsilon, bool(run and run["rejected"])),
-        "method": METHOD,
+        "verdict": verdict(bound, spent.epsilon, any(refuted)),
+        "method": METHOD + (OF_SECRETS if given_away else ""),
         "claim": spent.epsilon,
         "note": NOTE,
     }
-    figures = {**claim, "run": run, "no_run": reason, "membership": membership}
-    root = artifacts.folder(recipe, "attack")
-    with artifacts.replacing(root / "published") as draft:
-        artifacts.write_json(draft / "attack.json", published)
-    with artifacts.replacing(root / "internal") as draft:
-        artifacts.write_json(draft / "attack.json", figures)
+    figures = {
+        **claim,
+        "run": run,
+        "no_run": reason,
+        "secrets": given_away,
+        "no_secrets": no_secrets,
+        "membership": membership,
+    }
+    write(recipe, published, figures)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ from fairlearn.metrics import (
 )
 
 from tasks import artifacts
+from tasks.checkout import checkout
 from tasks.evidence import history
 from tasks.evidence.audited import Audited, audited, by_threshold, count, favourable_name
 from tasks.evidence.compared import COUNTED, SCORED
@@ -201,7 +202,7 @@ def published_audit(
     """Return the audit of the private model as it may be shown."""
     people = predictions["person_id"]
     promised = artifacts.read_section(recipe, "release", ReleasePlan)
-    root = history.ROOT / recipe
+    root = checkout() / history.ROOT / recipe
     metrics = read_metrics(recipe)
     data = audited(predictions, wanted, by_score=one_threshold(metrics))
     if promised.mode == "noised":
@@ -220,6 +221,44 @@ def published_audit(
     if metrics.get("interval"):
         shown["source"]["interval"] = metrics["interval"]
     return shown
+
+
+def audit_scores(
+    recipe: str,
+    predictions: pl.DataFrame,
+    sensitive: dict[str, list[str]],
+    crossed: Crossed,
+    plan: AuditConfig,
+    wanted: TargetPlan,
+) -> tuple[Table, Table]:
+    """Return the published and the internal audit of targets with one answer."""
+    cuts = thresholds(recipe, wanted)
+    favourable = favourable_name(wanted)
+    shown_swaps, exact_swaps = swap_audit(recipe, plan, wanted, predictions, favourable)
+    by_score = one_threshold(read_metrics(recipe))
+    exact = internal_audit(predictions, crossed, plan, wanted, cuts, by_score)
+    shown = published_audit(recipe, predictions, sensitive, crossed, plan, wanted, cuts)
+    return {**shown, "swaps": shown_swaps}, {**exact, "swaps": exact_swaps}
+
+
+def audit_sums(
+    recipe: str,
+    predictions: pl.DataFrame,
+    sensitive: dict[str, list[str]],
+    crossed: Crossed,
+    plan: AuditConfig,
+    wanted: TargetPlan,
+) -> tuple[Table, Table]:
+    """Return the published and the internal audit of targets that are sequences themselves."""
+    # It brings torch along, which other audits do not need.
+    from tasks.evidence.summed_audit import SummedAudit
+
+    audit = SummedAudit(wanted.target.kind, predictions, crossed, plan)
+    none: Table = {"swaps": None}
+    return {**audit.published(checkout() / history.ROOT / recipe / "shown"), **none}, {
+        **audit.internal(),
+        **none,
+    }
 
 
 def main(argv: list[str]) -> None:
@@ -244,24 +283,20 @@ def main(argv: list[str]) -> None:
     if not sensitive:
         groups = replace(groups, codes=np.zeros((len(predictions), 0), dtype=np.int64))
     crossed = cross(groups, plan.intersections, plan.control)
-    cuts = thresholds(recipe, wanted)
-    favourable = favourable_name(wanted)
-    shown_swaps, exact_swaps = swap_audit(recipe, plan, wanted, predictions, favourable)
     about = {
         "task": wanted.target.kind,
         "confidence": plan.confidence,
         "min_people": plan.min_people,
         "min_events": plan.min_events,
-        "favourable": favourable,
+        "favourable": favourable_name(wanted),
     }
-    by_score = one_threshold(read_metrics(recipe))
-    exact = internal_audit(predictions, crossed, plan, wanted, cuts, by_score)
-    shown = published_audit(recipe, predictions, sensitive, crossed, plan, wanted, cuts)
+    ours = audit_scores if wanted.target.is_scored else audit_sums
+    shown, exact = ours(recipe, predictions, sensitive, crossed, plan, wanted)
     root = artifacts.folder(recipe, "audit")
     with artifacts.replacing(root / "published") as draft:
-        artifacts.write_json(draft / "audit.json", {**about, **shown, "swaps": shown_swaps})
+        artifacts.write_json(draft / "audit.json", {**about, **shown})
     with artifacts.replacing(root / "internal") as draft:
-        artifacts.write_json(draft / "audit.json", {**about, **exact, "swaps": exact_swaps})
+        artifacts.write_json(draft / "audit.json", {**about, **exact})
 
 
 if __name__ == "__main__":

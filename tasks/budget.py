@@ -4,12 +4,13 @@ import math
 from dataclasses import replace
 from typing import Any
 
+from rnn.config import TrainConfig
 from rnn.fairness.config import BoundedGroupLoss, GradientReversal, NoMitigation, Reweight
 from rnn.privacy.effective import gradient_noise, releases_of
 from rnn.privacy.ledger import Event, accountant_version, epsilon_of, training_noise
 from tasks.account import events_of
-from tasks.params import UserError, as_json, validate
-from tasks.recipe import Recipe, TrainPlan
+from tasks.params import UserError, validate
+from tasks.recipe import NoPrivacy, Recipe, TrainPlan
 from tasks.search import winner_plan
 from tasks.settings.mitigation import cut_of, threshold_events
 from tasks.settings.preparation import preparation_events
@@ -22,14 +23,14 @@ def prepared_events(recipe: Recipe) -> tuple[Event, ...]:
         UserError: vocabularies leave nothing of privacy.delta.
     """
     try:
-        return preparation_events(recipe.data, recipe.privacy)
+        return preparation_events(recipe.data, recipe.promise)
     except ValueError as error:
         raise UserError(f"data: {error}") from None
 
 
 def events_after(recipe: Recipe) -> tuple[Event, ...]:
     """Return what train releases about training people after its last step."""
-    return threshold_events(recipe.mitigation, recipe.privacy)
+    return threshold_events(recipe.mitigation, recipe.promise)
 
 
 def _known(recipe: Recipe, before: dict[str, Any] | None) -> TrainPlan | None:
@@ -54,15 +55,17 @@ def _known(recipe: Recipe, before: dict[str, Any] | None) -> TrainPlan | None:
 
 
 def private_plan(recipe: Recipe, before: dict[str, Any] | None = None) -> TrainPlan:
-    """Return the private run with its noise solved for.
+    """Return the private run with its noise solved for; a plain one where nothing is promised.
 
     Args:
-        recipe: with a target_epsilon or a noise_multiplier.
+        recipe: with a target_epsilon or a noise_multiplier, or without privacy.
         before: sections of an earlier plan, whose noise is taken over where it still holds.
 
     Raises:
         UserError: the target cannot be reached, or the noise promises nothing.
     """
+    if isinstance(recipe.privacy, NoPrivacy):
+        return plain_plan(recipe, recipe.train)
     plan = _known(recipe, before) or _solved(recipe)
     releases = releases_of(
         recipe.privacy.clipping,
@@ -80,7 +83,7 @@ def private_plan(recipe: Recipe, before: dict[str, Any] | None = None) -> TrainP
 
 def _solved(recipe: Recipe) -> TrainPlan:
     """The private run, its noise found."""
-    privacy, train = recipe.privacy, recipe.train
+    privacy, train = recipe.promise, recipe.train
     prepared, after = prepared_events(recipe), events_after(recipe)
     if recipe.sweep is not None and recipe.sweep.winner is not None:
         return winner_plan(recipe, prepared, after)
@@ -117,19 +120,33 @@ def _solved(recipe: Recipe) -> TrainPlan:
 
 
 def twin_plan(recipe: Recipe) -> TrainPlan:
-    """Return the same run without privacy, changed where the recipe's twin block says so."""
-    changes = {k: v for k, v in as_json(recipe.twin).items() if v is not None}
+    """Return the same run without privacy, changed where the recipe's twin block says so.
+
+    Where the recipe promises none the two runs are one.
+    """
+    changes = {k: v for k, v in vars(recipe.twin).items() if v is not None}
     train = replace(recipe.train, **changes)
     if train.expected_batch_size >= recipe.privacy.population:
         raise UserError(
             f"twin.expected_batch_size = {train.expected_batch_size} must be below "
             f"privacy.population = {recipe.privacy.population}"
         )
-    # What is done to losses is done to the twin's; bounds it has none.
+    return plain_plan(recipe, train)
+
+
+def plain_plan(recipe: Recipe, train: TrainConfig) -> TrainPlan:
+    """Return a run without privacy.
+
+    Args:
+        recipe: whose model is trained.
+        train: how.
+    """
+    # What is done to losses is done without privacy too; bounds there are none.
     of_losses = isinstance(recipe.mitigation, Reweight | BoundedGroupLoss | GradientReversal)
     return TrainPlan(
         model=recipe.model,
         train=train,
+        no_privacy=recipe.privacy if isinstance(recipe.privacy, NoPrivacy) else None,
         mitigation=recipe.mitigation if of_losses else NoMitigation(),
         sample_rate=train.expected_batch_size / recipe.privacy.population,
     )

@@ -12,7 +12,9 @@ from rnn.fit import Fit, Mechanism
 from rnn.model import build
 from rnn.privacy.noise import Keystream
 from tasks.recipe import Recipe, TrainPlan
+from tasks.settings.target import RAGGED
 from tasks.table.encode import input_shape
+from tasks.table.vocabulary import stand_in, written_out
 
 # Steps a sequence that a time estimate assumes where the layout does not say.
 _GUESSED_LENGTH = 32
@@ -27,23 +29,42 @@ def _invented(shape: InputShape, train: TrainConfig, length: int) -> PreparedSeq
         sequences: Any = numbers.integers(1, shape.vocabulary_size, total).astype(np.int32)
     else:
         sequences = numbers.random((total, shape.input_size), dtype=np.float32)
-    targets: Any = numbers.integers(0, max(2, shape.output_size), count)
-    if shape.task == "regression":
-        targets = targets.astype(np.float32)
+    targets, target_offsets = _invented_targets(shape, numbers, count, length)
     return PreparedSequences(
         sequences=sequences,
         missing=None,
         offsets=np.arange(count + 1) * length,
         static=numbers.random((count, shape.static_size), dtype=np.float32),
         targets=targets,
+        target_offsets=target_offsets,
+        next_token=shape.task == "next_token",
     )
+
+
+def _invented_targets(
+    shape: InputShape, numbers: np.random.Generator, count: int, length: int
+) -> tuple[Any, Any]:
+    """Random targets of the shape's kind, and their offsets where they are ragged."""
+    if shape.task == "regression":
+        return numbers.random(count, dtype=np.float32), None
+    if shape.task == "forecast":
+        horizon = shape.output_size // len(shape.quantiles)
+        return numbers.random((count, horizon), dtype=np.float32), None
+    if shape.task in RAGGED:
+        # A ctc model needs more steps than symbols.
+        each = max(2, length // 4) if shape.task == "ctc" else max(2, length)
+        tokens = numbers.integers(1, shape.output_size, count * each).astype(np.int32)
+        return tokens, np.arange(count + 1) * each
+    return numbers.integers(0, max(2, shape.output_size), count), None
 
 
 def estimate_minutes(recipe: Recipe, plan: TrainPlan) -> float:
     """Return the training minutes to expect on this machine, from two timed steps."""
-    shape = input_shape(recipe.data)
+    shape = input_shape(stand_in(written_out(recipe.data)))
     layout = recipe.data.sequence
     length = len(layout.steps) if layout.layout == "wide" else _GUESSED_LENGTH
+    if layout.layout == "series":
+        length = layout.window
     sample = _invented(shape, plan.train, length)
     torch.set_num_threads(plan.train.threads)
     mechanism = None

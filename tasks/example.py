@@ -10,6 +10,7 @@ from tasks.recipe import (
     DataConfig,
     LongLayout,
     Scalar,
+    SeriesLayout,
     TextLayout,
     WideFeature,
 )
@@ -39,13 +40,24 @@ def _fed(data: DataConfig) -> dict[str, Any]:
     return cells
 
 
-def _times(layout: LongLayout, count: int) -> list[str]:
-    """Days of the year 2000, as the recipe writes times."""
-    days = [datetime(2000, 1, 1) + timedelta(days=n) for n in range(count)]
-    return [
-        day.strftime(layout.time_format) if layout.time_format else day.date().isoformat()
-        for day in days
-    ]
+def _times(layout: LongLayout | SeriesLayout, count: int) -> list[str]:
+    """Days of the year 2000, or a series' steps from its first day on, as the recipe writes."""
+    series = isinstance(layout, SeriesLayout)
+    step = timedelta(days=1)
+    if isinstance(layout, SeriesLayout):
+        step = timedelta(microseconds=layout.step)
+    days = [datetime(2000, 1, 1) + n * step for n in range(count)]
+    if layout.time_format:
+        return [day.strftime(layout.time_format) for day in days]
+    return [day.isoformat() if series else day.date().isoformat() for day in days]
+
+
+def _text(layout: TextLayout, length: int) -> str:
+    """The first letters of the alphabet, or the first words of the vocabulary."""
+    listed = layout.vocabulary.values if layout.vocabulary else tuple(layout.alphabet)
+    if layout.tokens == "characters":
+        return "".join([c for c in listed if c.isalpha()][:length]) or "a"
+    return " ".join([word for word in listed if word.isalpha()][:length]) or "a"
 
 
 def example_rows(data: DataConfig) -> pd.DataFrame:
@@ -59,16 +71,20 @@ def example_rows(data: DataConfig) -> pd.DataFrame:
     rows: list[dict[str, Any]] = []
     for person, events in zip(PEOPLE, EVENTS, strict=True):
         who: dict[str, Any] = {} if data.person is None else {data.person: person}
-        if isinstance(layout, LongLayout):
+        if isinstance(layout, LongLayout | SeriesLayout):
+            # Of a series as many steps as a window has.
+            events = layout.reach if isinstance(layout, SeriesLayout) else events
             shown = {f.column: _cell(f) for f in layout.features}
             rows += [{**who, layout.time: t, **shown, **fixed} for t in _times(layout, events)]
         elif isinstance(layout, TextLayout):
-            letters = "".join(c for c in layout.alphabet if c.isalpha())[: 2 * events] or "a"
-            rows.append({**who, **dict.fromkeys(layout.columns, letters), **fixed})
+            text = _text(layout, 2 * events)
+            rows.append({**who, **dict.fromkeys(layout.columns, text), **fixed})
         else:
             wide: dict[str, Any] = {}
             for feature in layout.features:
                 for name in feature.columns:
                     wide.setdefault(name, _cell(feature))
             rows.append({**who, **wide, **fixed})
+        if isinstance(layout, SeriesLayout) and data.person is None:
+            break
     return pd.DataFrame(rows)

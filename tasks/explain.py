@@ -4,6 +4,7 @@ B people, T the longest sequence among them, E embedded width, S static channels
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,22 +26,16 @@ from tasks.artifacts import (
     write_json,
 )
 from tasks.evidence import quality
-from tasks.evidence.attributions import (
-    UNITS,
-    Attributions,
-    explained_words,
-    in_target_units,
-    joined,
-    summarise,
-)
+from tasks.evidence.attributions import Attributions, in_target_units, joined, summarise
 from tasks.evidence.contributions import Attribute
-from tasks.evidence.local import choose, describe
+from tasks.evidence.local import choose, describe, words_of
 from tasks.evidence.reading import read
 from tasks.evidence.subject import Subject
 from tasks.explaining import assess
 from tasks.explaining.methods import explain_cells, to_channels
 from tasks.explaining.path import integrate, outputs_at
 from tasks.explaining.question import Groups, Question, ask, undisturbed
+from tasks.explaining.scores import SCORES, Score, rows_at_once
 from tasks.params import UserError, command
 from tasks.recipe import AuditConfig, ExplainConfig, TargetPlan
 from tasks.table.released import read_data
@@ -111,9 +106,8 @@ def attribute(
 ) -> Attributions:
     """Return one batch's attributions against the baseline of zeros.
 
-    Explained is the logit of a binary event, the logit of the predicted class, or the
-    regression output. Zero is the middle of the public bounds, the absence of a category, and
-    for text the absence of any character.
+    Explained is the one number that `tasks.explaining.scores` has for the kind of target. Zero is
+    the middle of the public bounds, the absence of a category, and for text of any token.
 
     Args:
         model: left as it is, hooks and mode included.
@@ -193,11 +187,12 @@ def explain(
     Raises:
         UserError: nobody is held out.
     """
-    model, prepared, config = subject.model, subject.prepared, subject.config
-    target = subject.target
+    model, prepared, target = subject.model, subject.prepared, subject.target
     held_out = prepared.rows("test")
     if len(held_out) == 0:
         raise UserError("data.split leaves nobody held out: explain needs at least one person")
+    config = _within_memory(subject)
+    subject, score = replace(subject, config=config), SCORES[model.shape.task]
     generator = np.random.default_rng(config.seed)
     some = generator.choice(held_out, min(config.people, len(held_out)), replace=False)
 
@@ -211,15 +206,22 @@ def explain(
     published = summarise(sample, prepared.schema, config)
     few = np.sort(some[: config.quality_people])
     published["quality"] = measure_quality(model, prepared.sequences, few, groups, config)
-    published["explained"] = explained_words(target)
-    published["unit"] = UNITS[target.target.kind]
+    published["explained"] = score.words(target)
+    published["unit"] = score.unit
     more = read(subject, np.sort(some), sample, _ways(config, groups), second)
-    internal = {"explained": published["explained"], "people": _people(subject, found)}
+    internal = {"explained": published["explained"], "people": _people(subject, found, score)}
     return {**published, **more.published}, {**internal, **more.internal}, more.reasons
 
 
+def _within_memory(subject: Subject) -> ExplainConfig:
+    """The settings with as many rows at once as fit."""
+    config, longest = subject.config, int(np.diff(subject.prepared.sequences.offsets).max())
+    rows = rows_at_once(subject.model, longest, config.internal_batch_size)
+    return replace(config, internal_batch_size=rows)
+
+
 def _people(
-    subject: Subject, found: Callable[[NDArray[np.int64]], Attributions]
+    subject: Subject, found: Callable[[NDArray[np.int64]], Attributions], score: Score
 ) -> list[dict[str, Any]]:
     """Explanations of a few people, chosen by rule, under no name."""
     predictions, kind = subject.predictions, subject.target.target.kind
@@ -229,9 +231,12 @@ def _people(
     chosen = choose(predictions, kind, subject.config.local_people, labels)
     out = []
     for number, (rule, person) in enumerate(chosen, start=1):
-        one = found(np.array([person["row"]]))
-        entry = describe(subject.prepared, person, one, subject.data, subject.target)
-        out.append({"id": f"person {number}", "rule": rule, **entry})
+        row = np.array([person["row"]])
+        with torch.no_grad():
+            index = score.index(subject.model, subject.prepared.sequences.batch(row))
+        said = words_of(subject.prepared.schema, score.said(index[0]))
+        entry = describe(subject.prepared, person, found(row), subject.data, subject.target)
+        out.append({"id": f"person {number}", "rule": rule, "said": said, **entry})
     return out
 
 

@@ -1,7 +1,6 @@
 """Whether the model may be registered: every bar was set before training."""
 
-import math
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 
 from rnn.config import PrivacySpent
@@ -10,32 +9,31 @@ from tasks.artifacts import (
     folder,
     read_json,
     read_section,
+    read_spent,
     replacing,
+    replacing_file,
     write_json,
 )
+from tasks.evidence.figure_bars import check_figures, limits
 from tasks.evidence.overall import published_figures
 from tasks.evidence.override import answered_for, broken_promises
 from tasks.evidence.promises import (
     SECURE_NOISE,
     bare,
-    check_attack,
-    check_noise,
-    check_null_block,
+    check_promise,
+    number,
+    tighter,
 )
+from tasks.evidence.registered import figures_of
 from tasks.params import UserError, command, validate
-from tasks.recipe import GateConfig, OverridePlan
+from tasks.recipe import GateConfig, NoPrivacy, OverridePlan
 
 Check = dict[str, Any]
 Figure = dict[str, Any]
 
 DIGITS = 12
-
-
-def _number(value: object) -> float | None:
-    """A finite number, or None for anything else."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return None
-    return float(value) if math.isfinite(value) else None
+# What a failed gate ends with is no bar; those of figures are listed one by one.
+NO_BARS = ("on_fail", "figures")
 
 
 def check_at_least(name: str, what: str, figure: Figure | None, bar: float) -> Check:
@@ -47,7 +45,7 @@ def check_at_least(name: str, what: str, figure: Figure | None, bar: float) -> C
         figure: value, low and high; None where there is none.
         bar: to be reached.
     """
-    value, low, high = (_number((figure or {}).get(key)) for key in ("value", "low", "high"))
+    value, low, high = (number((figure or {}).get(key)) for key in ("value", "low", "high"))
     check = {"name": name, "value": value, "low": low, "high": high, "bar": bar}
     if value is None or low is None or high is None:
         reason = f"{what} could not be measured, so nothing shows that it reaches {bar:g}."
@@ -61,36 +59,6 @@ def check_at_least(name: str, what: str, figure: Figure | None, bar: float) -> C
         return {**check, "verdict": "fail", "reason": f"{between}: below {bar:g}."}
     reason = f"{between}: the data cannot tell whether it reaches {bar:g}."
     return {**check, "verdict": "inconclusive", "reason": reason}
-
-
-def check_epsilon(epsilon: object, bar: float) -> Check:
-    """Judge the privacy loss, which is an upper bound and has no interval."""
-    value = _number(epsilon)
-    check = {"name": "epsilon", "value": value, "low": None, "high": None, "bar": bar}
-    if value is None or value < 0:
-        reason = "No epsilon was accounted for, so nothing shows that the promise is kept."
-        return {**check, "verdict": "inconclusive", "reason": reason}
-    verdict = "pass" if value <= bar else "fail"
-    word = "at most" if value <= bar else "above"
-    reason = f"The training people's epsilon is {value:.3f}: {word} {bar:g}."
-    return {**check, "verdict": verdict, "reason": reason}
-
-
-def check_held_out(audit: Figure, bar: float) -> Check | None:
-    """Judge what held-out people lose; None where nothing about them is released with noise.
-
-    They are other people than those trained on, so that the same bar holds for both, not for
-    their sum.
-    """
-    source = audit.get("source") or {}
-    account = source if source.get("kind") == "noised" else (source.get("interval") or {}).get(
-        "account"
-    )  # fmt: skip
-    if not account:
-        return None
-    check = check_epsilon(account.get("epsilon"), bar)
-    reason = str(check["reason"]).replace("training people's", "held-out people's")
-    return {**check, "name": "held_out_epsilon", "reason": reason}
 
 
 def check_groups(audit: Figure, bar: float) -> Check:
@@ -148,12 +116,15 @@ def bars_changed(before: GateConfig, now: GateConfig) -> list[str]:
     def show(bar: object) -> str:
         return "none" if bar is None else f"{bar:g}"
 
-    old, new = asdict(before), asdict(now)
+    def bars(config: GateConfig) -> dict[str, object]:
+        own = {k.replace("_", " "): v for k, v in vars(config).items() if k not in NO_BARS}
+        return {**own, **limits(config.figures)}
+
+    old, new = bars(before), bars(now)
     return [
-        f"{name.replace('_', ' ')} {show(old[name])} to {show(new[name])}"
-        for name in old
-        # What a failed gate ends with is no bar.
-        if name != "on_fail" and old[name] != new[name]
+        f"{name} {show(old.get(name))} to {show(new.get(name))}"
+        for name in {**old, **new}
+        if old.get(name) != new.get(name)
     ]
 
 
@@ -165,7 +136,7 @@ def worst(checks: list[Check]) -> str:
 
 def judge(
     config: GateConfig,
-    spent: PrivacySpent,
+    spent: PrivacySpent | NoPrivacy,
     metrics: Figure,
     audit: Figure,
     attack: Figure,
@@ -173,15 +144,7 @@ def judge(
 ) -> list[Check]:
     """Return every check of the figures against their bars; arguments as in `decide`."""
     model = metrics.get("model", {})
-    checks = [
-        check_epsilon(spent.epsilon, config.max_epsilon),
-        check_noise(spent.noise_source),
-        check_attack(attack, spent.epsilon),
-        check_null_block(null_block),
-    ]
-    held_out = check_held_out(audit, config.max_epsilon)
-    if held_out is not None:
-        checks.insert(1, held_out)
+    checks = check_promise(config, spent, audit, attack, null_block)
     for name, what, bar in (
         ("auc", "The AUC", config.min_auc),
         ("accuracy", "The accuracy", config.min_accuracy),
@@ -190,12 +153,12 @@ def judge(
             checks.append(check_at_least(name, what, model.get(name), bar))
     if config.min_group_ratio is not None:
         checks.append(check_groups(audit, config.min_group_ratio))
-    return checks
+    return [*checks, *check_figures(config.figures, metrics)]
 
 
 def decide(
     config: GateConfig,
-    spent: PrivacySpent,
+    spent: PrivacySpent | NoPrivacy,
     metrics: Figure,
     audit: Figure,
     attack: Figure,
@@ -208,7 +171,7 @@ def decide(
 
     Args:
         config: bars.
-        spent: what training cost.
+        spent: what training cost, or that nothing is promised.
         metrics: of all held-out people, as they may be shown.
         audit: published audit.
         attack: published attack.
@@ -217,15 +180,21 @@ def decide(
     """
     evidence = (spent, metrics, audit, attack, null_block)
     kept = before or config
-    now = replace(config, max_epsilon=min(config.max_epsilon, kept.max_epsilon))
+    now = replace(config, max_epsilon=tighter(config.max_epsilon, kept.max_epsilon))
     checks = judge(now, *evidence)
     changes = bars_changed(before, config) if before else None
     checks.append(check_bars(changes, worst(judge(kept, *evidence)) if changes else None))
-    return {
+    decision: Figure = {
         "verdict": worst(checks),
         "checks": checks,
         "bars": {"kept": before is not None, "changed": changes or []},
-        "epsilon": _number(spent.epsilon),
+    }
+    if isinstance(spent, NoPrivacy):
+        without = {"epsilon": None, "delta": None, "insecure": False}
+        return {**decision, **without, "no_privacy": spent.reason}
+    return {
+        **decision,
+        "epsilon": number(spent.epsilon),
         "delta": spent.delta,
         "insecure": spent.noise_source != SECURE_NOISE,
     }
@@ -250,18 +219,20 @@ def main(argv: list[str]) -> None:
     if len(argv) != 1:
         raise UserError("usage: python -m tasks.gate RECIPE")
     (recipe,) = argv
-    path, bars, block = (
-        folder(recipe, "model", f"{name}.json") for name in ("privacy_spent", "bars", "null_block")
-    )
+    bars, block = (folder(recipe, "model", f"{name}.json") for name in ("bars", "null_block"))
     metrics = read_json(folder(recipe, "predictions", "published", "metrics.json"))
     audit = read_json(folder(recipe, "audit", "published", "audit.json"))
+    shown, measured = (
+        published_figures(metrics, audit),
+        read_json(block) if block.exists() else None,
+    )
     decision = decide(
         read_section(recipe, "gate", GateConfig),
-        validate(PrivacySpent, read_json(path), str(path)),
-        published_figures(metrics, audit),
+        read_spent(recipe),
+        shown,
         audit,
         read_json(folder(recipe, "attack", "published", "attack.json")),
-        read_json(block) if block.exists() else None,
+        measured,
         validate(GateConfig, read_json(bars), str(bars)) if bars.exists() else None,
     )
     model = digest_folder(folder(recipe, "model"))[:DIGITS]
@@ -272,6 +243,10 @@ def main(argv: list[str]) -> None:
     }
     with replacing(folder(recipe, "decision")) as draft:
         write_json(draft / "decision.json", decision)
+    # What `dvc exp show` compares.
+    figures = figures_of(shown, decision, audit, measured)
+    with replacing_file(folder(recipe, "figures.json")) as draft:
+        write_json(draft, {**figures, "verdict": decision["verdict"]})
     print(f"{recipe}: {decision['verdict']}")
     for check in decision["checks"]:
         print(f"  {check['verdict']}: {check['reason']}")

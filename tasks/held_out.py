@@ -31,9 +31,9 @@ class ReleaseLedger:
 
     @classmethod
     def of(cls, recipe: str, release: ReleasePlan) -> "ReleaseLedger":
-        """Return the ledger of a recipe; of a seeded release it is empty."""
-        if release.insecure_seed is not None:
-            return cls(recipe, None, release.delta)
+        """Return the ledger of a recipe; of a release without noise or with a seed it is empty."""
+        if release.insecure_seed is not None or release.delta is None:
+            return cls(recipe, None, release.delta or 0.0)
         path = folder(recipe, "plan", "population.json")
         return cls(recipe, validate(PopulationPlan, read_json(path), str(path)), release.delta)
 
@@ -64,6 +64,8 @@ def drawn_by_predict(task: str, release: ReleasePlan) -> tuple[Event, ...]:
         task: regression with intervals, or binary.
         release: what may be published.
     """
+    if release.epsilon is None:
+        return ()
     if task == "regression":
         return (prediction_interval.event_of(release),)
     if release.mode != "noised" or not release.threshold_epsilon:
@@ -80,7 +82,7 @@ def drawn_by_predict(task: str, release: ReleasePlan) -> tuple[Event, ...]:
 
 def drawn_by_audit(release: ReleasePlan) -> tuple[Event, ...]:
     """Return the noised tables as the one Gaussian release that they are together."""
-    if release.mode != "noised":
+    if release.mode != "noised" or release.epsilon is None or release.delta is None:
         return ()
     noise_multiplier = single_noise_for(
         target_epsilon=release.epsilon,

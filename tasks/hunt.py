@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from rnn.fit import Fit
-from rnn.model import SequenceModel, build
+from rnn.model import SequenceModel, build, load_weights
 from rnn.privacy.event import Event
 from rnn.privacy.noise import Keystream
 from tasks.artifacts import (
@@ -101,11 +101,11 @@ class Hunt:
         self.checkpoint = checkpoint
         self.beside = (prepared_events(self.recipe), events_after(self.recipe))
         self.search = search_of(self.recipe, [*self.beside[0], *self.beside[1]])
-        self.seed = recipe.privacy.insecure_seed
+        self.seed = recipe.promise.insecure_seed
         plan = None
         if self.seed is None:
             plan = read_section(name, "population", PopulationPlan)
-        self.account = Account(name, plan, recipe.privacy.delta, recipe.ledger.max_epsilon)
+        self.account = Account(name, plan, recipe.promise.delta, recipe.ledger.max_epsilon)
         parts = len(self.parts())
         self.runs: list[str] = checkpoint.at_start(
             "runs", [secrets.token_hex(8) for _ in range(parts)]
@@ -247,7 +247,7 @@ class Hunt:
     @property
     def _unit(self) -> str:
         """Whose contribution is bounded."""
-        return self.recipe.privacy.unit
+        return self.recipe.promise.unit
 
     def _with_noise(self, plan: TrainPlan, number: int) -> TrainPlan:
         """The plan, with noise of its own where noise is seeded."""
@@ -258,7 +258,7 @@ class Hunt:
     def _model(self, fit: Fit, plan: TrainPlan) -> SequenceModel:
         """The model that would be released now."""
         model = build(plan.model, self.prepared.shape, plan.train.seed)
-        model.load_state_dict({name: t.cpu() for name, t in fit.average.items()})
+        load_weights(model, {name: t.cpu() for name, t in fit.average.items()})
         return model.eval()
 
 

@@ -11,7 +11,9 @@ from typing import Any, TypeVar
 import yaml
 from pydantic import TypeAdapter, ValidationError
 
+from rnn.config import SCORED_TASKS
 from tasks.recipe import Recipe
+from tasks.settings.evidence import EXPLAIN_SEQUENCES
 
 T = TypeVar("T")
 
@@ -21,7 +23,11 @@ class UserError(Exception):
 
 
 class _UniqueKeyLoader(yaml.SafeLoader):
-    """YAML in which a key that stands twice is an error, not a silent overwrite."""
+    """YAML in which a key that stands twice is an error, not a silent overwrite.
+
+    Plain words mean what they mean in YAML 1.2, as in the files that `dvc exp run` writes: `no`
+    and `12:30` are text there, without quotes.
+    """
 
 
 def _mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]:
@@ -36,6 +42,26 @@ def _mapping(loader: _UniqueKeyLoader, node: yaml.MappingNode) -> dict[Any, Any]
     return loader.construct_mapping(node, deep=True)
 
 
+# The core schema, dates and the merge key; a number with leading zeros is text.
+_KEPT = ("tag:yaml.org,2002:timestamp", "tag:yaml.org,2002:merge")
+_UniqueKeyLoader.yaml_implicit_resolvers = {
+    first: [known for known in resolvers if known[0] in _KEPT]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+for _tag, _pattern, _first in (
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF"),
+    ("null", r"~|null|Null|NULL|", ("~", "n", "N", "")),
+    ("int", r"[-+]?(0|[1-9][0-9_]*|0x[0-9a-fA-F]+)", "-+0123456789"),
+    (
+        "float",
+        r"[-+]?(\.[0-9]+|[0-9][0-9_]*(\.[0-9_]*([eE][-+]?[0-9]+)?|[eE][-+]?[0-9]+)|\.(inf|Inf|INF))"
+        r"|\.(nan|NaN|NAN)|[-+]?\.[0-9]+[eE][-+]?[0-9]+",
+        "-+.0123456789",
+    ),
+):
+    _UniqueKeyLoader.add_implicit_resolver(
+        f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), list(_first)
+    )
 _UniqueKeyLoader.add_constructor(yaml.resolver.BaseResolver.DEFAULT_MAPPING_TAG, _mapping)
 
 
@@ -44,9 +70,10 @@ _METHODS = (
     "global_adapt", "group_thresholds",
 )  # fmt: skip
 _UNION_TAGS = {
-    "source": ("path", "url", "pypi"),
+    "source": ("path", "url", "pypi", "reader"),
     "sequence": ("wide", "long", "text"),
     "mitigation": _METHODS,
+    "privacy": ("promise", "none"),
     "sweep": ("random", "adaptive"),
 }
 
@@ -152,7 +179,17 @@ def load_recipe(path: Path, name: str) -> Recipe:
         raise UserError(
             f"{path}: recipe name {name!r} must be lower-case letters, digits, - or _, at most 63"
         )
-    return validate(Recipe, recipes[name], f"{path}: recipes.{name}")
+    return validate(Recipe, _by_kind(recipes[name]), f"{path}: recipes.{name}")
+
+
+def _by_kind(recipe: Any) -> Any:
+    """A recipe with the defaults that hang on its kind of target; what it states stays."""
+    match recipe:
+        case {"data": {"target": {"kind": str(kind)}}, **rest} if kind not in SCORED_TASKS:
+            stated = rest.get("explain") or {}
+            if isinstance(stated, dict):
+                return {**recipe, "explain": {**EXPLAIN_SEQUENCES, **stated}}
+    return recipe
 
 
 def as_json(config: object) -> dict[str, Any]:

@@ -24,12 +24,15 @@ from rnn.config import PrivacySpent
 from rnn.privacy.ledger import Event, epsilon_of
 from tasks.account import gradients
 from tasks.artifacts import DATA, folder, read_json, replacing_file
+from tasks.checkout import checkout
 from tasks.checkpoint import Checkpoint
 from tasks.params import UserError, as_json, validate
-from tasks.recipe import DataConfig, PopulationPlan, SourceFile, TrainPlan
+from tasks.recipe import DataConfig, PopulationPlan, ReaderSource, SourceFile, TrainPlan
 
 # A dot in the name: no recipe can be called so.
 FOLDER = "population.ledger"
+# What of a source does not say whose data it is.
+_NO_ADDRESS = ("sha256", "format", "options", "seconds", "gigabytes")
 TRAINING, HELD_OUT = "training", "held-out"
 # So many ways through the splits at most are composed apart.
 WAYS = 16
@@ -59,9 +62,12 @@ def population_of(data: DataConfig) -> str:
 
     The source's address and the person column decide; features, target and split do not.
     """
-    source = {k: v for k, v in as_json(data.source).items() if k not in ("sha256", "format")}
+    source = {k: v for k, v in as_json(data.source).items() if k not in _NO_ADDRESS}
+    if "files" in source:
+        # A reader's options choose rows and labels; whose they are, its files say.
+        source["files"] = [[file["package"], file["member"]] for file in source["files"]]
     text = json.dumps([source, data.person], sort_keys=True)
-    last = str(source.get("member") or source.get("path") or source.get("url"))
+    last = str(next(source[k] for k in ("member", "path", "url", "reader") if source.get(k)))
     words = re.sub(r"[^a-z0-9]+", "-", Path(last).stem.lower()).strip("-") or "data"
     return f"{words[:40]}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
 
@@ -80,12 +86,24 @@ def split_of(data: DataConfig, files: Sequence[SourceFile] = ()) -> str:
     words: list[Any] = [as_json(data.split)]
     if data.split.column is not None or data.split.as_of is not None:
         words += [getattr(data.source, "sha256", None), *(file.sha256 for file in files)]
+        if isinstance(data.source, ReaderSource):
+            read = as_json(data.source)
+            words += [read["options"], *(file["sha256"] for file in read["files"])]
     return hashlib.sha256(json.dumps(words, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def home() -> Path:
+    """Return the folder of all populations: the checkout's own, also for a run in a copy of it.
+
+    DVC deletes the copy that a queued experiment ran in; what it released stays released.
+    """
+    root = checkout()
+    return (DATA if root == Path.cwd().resolve() else root / DATA) / FOLDER
 
 
 def path_of(population: str) -> Path:
     """Return the file of a population."""
-    return DATA / FOLDER / f"{population}.jsonl"
+    return home() / f"{population}.jsonl"
 
 
 def _link(before: str, body: dict[str, Any]) -> str:

@@ -18,8 +18,10 @@ from tasks.evidence.group_thresholds import event_predicted
 from tasks.evidence.metrics import Array, Figures, Predictions, compare, measure
 from tasks.evidence.scoring import losses_of, losses_of_scores, model_logits, scores_of
 from tasks.evidence.set_aside import with_intervals
+from tasks.evidence.summed_scores import Predicted, predicted
 from tasks.evidence.threshold import Chooser, draw_name, exact_threshold, published_chooser
 from tasks.held_out import ReleaseLedger, drawn_by_predict
+from tasks.kinds.table import KINDS
 from tasks.params import UserError, command
 from tasks.recipe import Cut, Decision, PredictConfig, ReleasePlan, Target, TargetPlan
 
@@ -172,7 +174,7 @@ def predict_all(
     )
     targets = np.asarray(prepared.sequences.targets[rows])
     scored = {}
-    for name in ("model", "twin"):
+    for name in artifacts.models_of(recipe):
         logits = model_logits(
             artifacts.read_model(artifacts.folder(recipe, name)), prepared.sequences, rows
         )
@@ -242,22 +244,16 @@ def paired(
     return {
         f"{metric}_minus_{b}" if a == "model" else f"{a}_{metric}_minus_{b}": figure
         for a, b in (("model", "twin"), ("model", "baseline"), ("twin", "baseline"))
-        if b in made
+        if a in made and b in made
         for metric, figure in compare(truth, made[a], made[b], plan).items()
     }
 
 
-def main(argv: list[str]) -> None:
-    """Score the held-out people of a recipe."""
-    if len(argv) != 1:
-        raise UserError("usage: python -m tasks.predict RECIPE")
-    (recipe,) = argv
-    plan = artifacts.read_section(recipe, "predict", PredictConfig)
+def predicted_scores(
+    recipe: str, plan: PredictConfig, prepared: artifacts.Prepared, rows: NDArray[np.int64]
+) -> Predicted:
+    """Return figures and scores of some held-out people, of targets with one answer."""
     wanted = artifacts.read_section(recipe, "target", TargetPlan)
-    prepared = artifacts.read_prepared(recipe)
-    rows = prepared.rows("test")
-    if len(rows) == 0:
-        raise UserError(f"{recipe}: nobody is held out; lower data.split.train")
     task = prepared.schema["task"]
     targets = np.asarray(prepared.sequences.targets[rows])
     truth = in_units(targets, wanted.target) if task == "regression" else targets.astype(np.int64)
@@ -273,12 +269,27 @@ def main(argv: list[str]) -> None:
     noised = release.mode == "noised"
     published, internal = figures_of(task, truth, made, plan, wanted, noised)
     published |= {"interval": interval, "threshold_draw": draw_name(release)}
+    return Predicted(published, internal, table(rows, people, truth, made))
+
+
+def main(argv: list[str]) -> None:
+    """Score the held-out people of a recipe."""
+    if len(argv) != 1:
+        raise UserError("usage: python -m tasks.predict RECIPE")
+    (recipe,) = argv
+    plan = artifacts.read_section(recipe, "predict", PredictConfig)
+    prepared = artifacts.read_prepared(recipe)
+    rows = prepared.rows("test")
+    if len(rows) == 0:
+        raise UserError(f"{recipe}: nobody is held out; lower data.split.train")
+    ours = predicted if prepared.schema["task"] in KINDS else predicted_scores
+    found = ours(recipe, plan, prepared, rows)
     root = artifacts.folder(recipe, "predictions")
     with artifacts.replacing(root / "published") as draft:
-        artifacts.write_json(draft / "metrics.json", published)
+        artifacts.write_json(draft / "metrics.json", found.published)
     with artifacts.replacing(root / "internal") as draft:
-        table(rows, people, truth, made).write_parquet(draft / "test.parquet")
-        artifacts.write_json(draft / "metrics.json", internal)
+        found.table.write_parquet(draft / "test.parquet")
+        artifacts.write_json(draft / "metrics.json", found.internal)
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
 from tasks import artifacts
@@ -30,10 +31,13 @@ from tasks.table.contributions import Contributions, placeholder
 from tasks.table.released import FILE, group_sizes, resolved
 from tasks.table.rows import Table, gather
 from tasks.table.split import cutoff
+from tasks.table.vectors import vectors_of
+from tasks.table.vocabulary import FILE as VOCABULARIES
+from tasks.table.vocabulary import Seen, filled_in, stand_in, uncounted, with_lists, with_values
 
 
 def prepare(
-    data: DataConfig, paths: list[Path], draft: Path, watch: Contributions | None = None
+    data: DataConfig, paths: list[Path], draft: Path, watch: Contributions | Seen | None = None
 ) -> People:
     """Write a whole prepared folder.
 
@@ -41,7 +45,7 @@ def prepare(
         data: the recipe's data block, with nothing left to be drawn.
         paths: the source's files.
         draft: an empty folder.
-        watch: also collects what every row would contribute to what is drawn.
+        watch: also collects what every row would contribute to what is drawn or counted.
 
     Returns:
         The people, as they stand in people.parquet.
@@ -62,6 +66,37 @@ def prepare(
         raise table.explain(error) from None
     finally:
         shutil.rmtree(scratch)
+
+
+def _rehearsed(
+    data: DataConfig, paths: list[Path], draft: Path, watch: Contributions | Seen
+) -> pl.DataFrame:
+    """Prepare once to show every row to `watch`; return who is in training, and keep nothing."""
+    rehearsal = draft / "rehearsal"
+    rehearsal.mkdir()
+    try:
+        prepare(data, paths, rehearsal, watch)
+        return pl.read_parquet(rehearsal / "arrays" / "people.parquet")
+    finally:
+        shutil.rmtree(rehearsal)
+
+
+def counted(data: DataConfig, paths: list[Path], draft: Path) -> DataConfig:
+    """Return the data block with the vocabularies that training rows are counted for.
+
+    Args:
+        data: the recipe's data block.
+        paths: the source's files.
+        draft: a folder to work in; it is empty again afterwards.
+
+    Raises:
+        UserError: the table is wrong, or there is no token.
+    """
+    if not uncounted(data):
+        return data
+    seen = Seen(data)
+    people = _rehearsed(stand_in(data), paths, draft, seen)
+    return with_values(data, seen.of_training(people))
 
 
 def drawn(
@@ -85,14 +120,8 @@ def drawn(
     if not drawn_of(data):
         return data, []
     plan = artifacts.read_section(recipe, "preparation", PreparationPlan)
-    rehearsal = draft / "rehearsal"
-    rehearsal.mkdir()
-    try:
-        everyone = Contributions(data)
-        prepare(placeholder(data), paths, rehearsal, everyone)
-        people = pl.read_parquet(rehearsal / "arrays" / "people.parquet")
-    finally:
-        shutil.rmtree(rehearsal)
+    everyone = Contributions(data)
+    people = _rehearsed(placeholder(data), paths, draft, everyone)
     # It brings torch along, which preparing a table does not need.
     from tasks.table.release import release
 
@@ -110,11 +139,11 @@ def _write_drawn(arrays: Path, data: DataConfig, releases: list[dict[str, Any]])
         artifacts.write_json(arrays / "schema.json", known)
 
 
-def _manifest(recipe: str) -> list[SourceFile]:
-    """The files that fetch wrote down."""
+def _manifest(recipe: str, what: str = "files") -> list[SourceFile]:
+    """The files that fetch wrote down: of the source, or public lists."""
     path = artifacts.folder(recipe, "raw", "manifest.json")
     values: Any = artifacts.read_json(path)
-    return [validate(SourceFile, file, str(path)) for file in values["files"]]
+    return [validate(SourceFile, file, str(path)) for file in values.get(what, ())]
 
 
 def main(argv: list[str]) -> None:
@@ -125,13 +154,22 @@ def main(argv: list[str]) -> None:
     data = artifacts.read_section(recipe, "data", DataConfig)
     raw = artifacts.folder(recipe, "raw")
     files = _manifest(recipe)
+    lists = [raw / file.path for file in _manifest(recipe, "lists")]
     paths = sources.local_paths(data.source, files, raw)
     with artifacts.replacing(artifacts.folder(recipe, "prepared")) as draft:
         try:
             if isinstance(data.source, PathSource):
                 sources.verify(files)
-            filled, releases = drawn(recipe, data, files, paths, draft)
+            listed = with_lists(data, lists)
+            known, releases = drawn(recipe, listed, files, paths, draft)
+            filled = counted(known, paths, draft)
             people = prepare(filled, paths, draft)
+            vectors = vectors_of(data, filled, lists)
+            if vectors is not None:
+                np.save(draft / "arrays" / "vectors.npy", vectors, allow_pickle=False)
+            stated = filled_in(data, filled)
+            if stated:
+                artifacts.write_json(draft / "arrays" / VOCABULARIES, stated)
             if releases:
                 _write_drawn(draft / "arrays", data, releases)
         except UserError as error:

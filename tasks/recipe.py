@@ -3,19 +3,18 @@
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
-from annotated_types import Ge, Gt, Lt, MinLen
+from annotated_types import Ge, Lt, MinLen
 
 from rnn.config import (
     FORBID_EXTRA,
     Count,
+    EarlyStopping,
     ModelConfig,
     Positive,
     PrivacyConfig,
-    Probability,
     TrainConfig,
 )
 from rnn.fairness.config import GroupThresholds, NoMitigation
-from rnn.privacy.event import Event
 from tasks.settings.data import (
     AsOf,
     ColumnFeature,
@@ -24,10 +23,13 @@ from tasks.settings.data import (
     Layout,
     LongLayout,
     Name,
+    PackageFile,
     PathSource,
     PypiSource,
+    ReaderSource,
     Scalar,
     SensitiveFeature,
+    SeriesLayout,
     Source,
     Split,
     Target,
@@ -47,8 +49,10 @@ from tasks.settings.evidence import (
     OverridePlan,
     PredictConfig,
     ReleaseConfig,
+    SecretsConfig,
     SwapGroup,
 )
+from tasks.settings.kinds import check_kinds
 from tasks.settings.mitigation import (
     AdaptiveClipping,
     CompareConfig,
@@ -56,7 +60,19 @@ from tasks.settings.mitigation import (
     Trained,
     check,
 )
+from tasks.settings.no_privacy import NoPrivacy, Privacy, check_promise
+from tasks.settings.plans import (
+    PopulationPlan,
+    RegisterPlan,
+    ReleasePlan,
+    SourceFile,
+    SourcePlan,
+    TargetPlan,
+    TrainPlan,
+)
+from tasks.settings.series import check_promised_series
 from tasks.settings.sweep import Sweep, check_sweep
+from tasks.settings.watch import WatchConfig
 
 __all__ = [
     "AdaptiveClipping",
@@ -76,12 +92,15 @@ __all__ = [
     "LedgerConfig",
     "LongLayout",
     "Name",
+    "NoPrivacy",
     "OverrideConfig",
     "OverridePlan",
+    "PackageFile",
     "PathSource",
     "PopulationPlan",
     "PredictConfig",
     "PypiSource",
+    "ReaderSource",
     "Recipe",
     "RegisterConfig",
     "RegisterPlan",
@@ -89,7 +108,9 @@ __all__ = [
     "ReleasePlan",
     "ReportConfig",
     "Scalar",
+    "SecretsConfig",
     "SensitiveFeature",
+    "SeriesLayout",
     "Source",
     "SourceFile",
     "SourcePlan",
@@ -115,7 +136,9 @@ class TwinConfig:
 
     optimizer: Literal["sgd", "adam"] | None = None
     learning_rate: Positive | None = None
-    schedule: Literal["constant", "cosine"] | None = None
+    schedule: Literal["constant", "cosine", "linear", "halving"] | None = None
+    gradient_clip: Positive | None = None
+    early_stopping: EarlyStopping | None = None
     weight_decay: Annotated[float, Ge(0)] | None = None
     steps: Count | None = None
     expected_batch_size: Count | None = None
@@ -168,7 +191,7 @@ class Recipe:
     data: DataConfig
     model: ModelConfig = field(default_factory=ModelConfig)
     train: TrainConfig
-    privacy: PrivacyConfig
+    privacy: Privacy
     mitigation: Trained = field(default_factory=NoMitigation)
     twin: TwinConfig = field(default_factory=TwinConfig)
     predict: PredictConfig = field(default_factory=PredictConfig)
@@ -182,6 +205,7 @@ class Recipe:
     report: ReportConfig
     register: RegisterConfig = field(default_factory=RegisterConfig)
     ledger: LedgerConfig = field(default_factory=LedgerConfig)
+    watch: WatchConfig = field(default_factory=WatchConfig)
 
     def __post_init__(self) -> None:
         """Blocks that must agree."""
@@ -203,8 +227,14 @@ class Recipe:
                 f"data.decision.favourable = {decision.favourable!r} is not one of "
                 f"data.target.classes = {list(target.classes)}"
             )
-        check(self.mitigation, self.compare, self.data, self.privacy.clipping)
-        check_sweep(self.sweep, self.data, self.model, self.train, self.privacy)
+        check_promise(self)
+        check_kinds(self)
+        check_promised_series(self)
+        clipping = "flat"
+        if isinstance(self.privacy, PrivacyConfig):
+            clipping = self.privacy.clipping
+            check_sweep(self.sweep, self.data, self.model, self.train, self.privacy)
+        check(self.mitigation, self.compare, self.data, clipping)
         known = {s.name for s in self.data.sensitive}
         for name in self.audit.references:
             if name not in known:
@@ -225,119 +255,13 @@ class Recipe:
                     f"{sorted(known)}"
                 )
 
-
-# Sections of a plan: what each later stage reads, and nothing more, so that an edit re-runs
-# only the stages that it concerns.
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourceFile:
-    """One file of the source; the digest is internal."""
-
-    __pydantic_config__ = FORBID_EXTRA
-
-    path: str
-    sha256: str
-    size: int
-
-
-@dataclass(frozen=True, kw_only=True)
-class SourcePlan:
-    """plan/source.json, for fetch. `files` is empty where the file is still to be downloaded."""
-
-    __pydantic_config__ = FORBID_EXTRA
-
-    source: Source
-    files: tuple[SourceFile, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True)
-class TargetPlan:
-    """plan/target.json, for every stage that names classes or decides."""
-
-    __pydantic_config__ = FORBID_EXTRA
-
-    target: Target
-    decision: Decision | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainPlan:
-    """plan/train.json and plan/twin.json; the twin has no privacy.
-
-    `sample_rate`, `noise_multiplier` and `epsilon` are what the plan solved for. `prepared` is
-    what prepare releases about training people, `after` what train does after its last step:
-    epsilon covers both. `winner` names a run of a search that is taken over; `selected` is then
-    what the search released, in place of the steps. `cut` says how thresholds by group are made.
-    """
-
-    __pydantic_config__ = FORBID_EXTRA
-
-    model: ModelConfig
-    train: TrainConfig
-    privacy: PrivacyConfig | None = None
-    mitigation: Trained = field(default_factory=NoMitigation)
-    sample_rate: Probability
-    noise_multiplier: float = 0.0
-    epsilon: float | None = None
-    prepared: tuple[Event, ...] = ()
-    after: tuple[Event, ...] = ()
-    selected: tuple[Event, ...] = ()
-    winner: str | None = None
-    cut: Cut | None = None
-
     @property
-    def beside(self) -> tuple[Event, ...]:
-        """All that is released about training people beside the steps."""
-        return (*self.prepared, *self.after)
+    def promise(self) -> PrivacyConfig:
+        """The promise of privacy.
 
-
-@dataclass(frozen=True, kw_only=True)
-class ReleasePlan:
-    """plan/release.json: what may be published about held-out people, everything filled in.
-
-    `threshold_epsilon` is part of `epsilon`; 0 where the recipe states the threshold. `groups`
-    are the labels that the recipe declares for each sensitive feature; a feature whose cells are
-    its labels is in `undeclared`: which labels there are is then a fact about people.
-    """
-
-    __pydantic_config__ = FORBID_EXTRA
-
-    mode: Literal["noised", "suppressed"]
-    epsilon: Positive
-    delta: Positive
-    threshold_epsilon: Annotated[float, Ge(0)]
-    unit: Literal["record", "person"]
-    max_rows: Count
-    decision_share: Annotated[float, Gt(0), Lt(1)] = 0.6
-    score_bins: Count
-    groups: dict[str, tuple[str, ...]]
-    undeclared: tuple[str, ...] = ()
-    intersections: tuple[tuple[str, ...], ...] = ()
-    insecure_seed: Annotated[int, Ge(0)] | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class PopulationPlan:
-    """plan/population.json, for whoever releases: whose ledger, which split of them, and its cap.
-
-    Another cap must not train again, so that no stage depends on it in dvc.yaml.
-    """
-
-    __pydantic_config__ = FORBID_EXTRA
-
-    population: Name
-    split: str = ""
-    max_epsilon: Positive | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class RegisterPlan:
-    """plan/register.json."""
-
-    __pydantic_config__ = FORBID_EXTRA
-
-    model_name: str
-    experiment: str
-    title: str
-    insecure: bool
+        Raises:
+            ValueError: the recipe makes none.
+        """
+        if isinstance(self.privacy, NoPrivacy):
+            raise ValueError("privacy.none: this recipe promises nothing")
+        return self.privacy

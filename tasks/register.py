@@ -13,6 +13,8 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 from tasks import artifacts, registry
 from tasks.checkout import checkout
 from tasks.evidence.overall import published_figures
@@ -36,23 +38,50 @@ SERVED_MODULES = (
     "artifacts",
     "evidence/__init__",
     "evidence/scoring",
+    "kinds/__init__",
+    "kinds/answers/__init__",
+    "kinds/answers/ctc",
+    "kinds/answers/forecast",
+    "kinds/answers/next_token",
+    "kinds/answers/seq2seq",
+    "kinds/answers/table",
+    "kinds/base",
+    "kinds/transcripts",
     "params",
     "recipe",
     "serving/__init__",
     "serving/answers",
+    "serving/sequences",
     "settings/__init__",
+    "settings/bars",
     "settings/data",
     "settings/evidence",
     "settings/features",
+    "settings/kinds",
     "settings/mitigation",
+    "settings/no_privacy",
+    "settings/plans",
+    "settings/preparation",
     "settings/private",
+    "settings/readers",
+    "settings/series",
     "settings/sweep",
+    "settings/target",
+    "settings/tokens",
+    "settings/watch",
     "table/__init__",
+    "table/calendar",
     "table/cells",
     "table/channels",
     "table/encode",
+    "table/grid",
     "table/labels",
     "table/people",
+    "table/series",
+    "table/split",
+    "table/splitting",
+    "table/tokens",
+    "table/windows",
 )
 SERVED_PACKAGES = (
     "annotated-types",
@@ -230,11 +259,28 @@ def outputs_of(data: DataConfig, interval: bool = False) -> dict[str, str]:
     return {"person_id": "string", **dict.fromkeys(scores, "double"), "decision": "string"}
 
 
+def outputs_of_sequences(recipe: str, data: DataConfig) -> dict[str, str]:
+    """Return the same where answers are sequences themselves: what the model says of invented rows.
+
+    Args:
+        recipe: name under data/.
+        data: as the served model has it.
+    """
+    # It brings torch along, which registering other models does not need.
+    from tasks.serving.sequences import answered_sequences, types_of
+
+    model = artifacts.read_model(artifacts.folder(recipe, "model"))
+    return types_of(answered_sequences(model, pl.from_pandas(example_rows(data)), data))
+
+
 def log_model(store: registry.Store, run_id: str, evidence: Evidence, work: Path) -> str:
     """Log the model, load it again and ask it: a broken one would be logged all the same."""
     data = public_data(evidence.recipe)
     example = example_rows(data)
-    outputs = outputs_of(data, evidence.metrics.get("interval") is not None)
+    if data.target.is_scored:
+        outputs = outputs_of(data, evidence.metrics.get("interval") is not None)
+    else:
+        outputs = outputs_of_sequences(evidence.recipe, data)
     (work / "serving").mkdir()
     (work / "code").mkdir()
     model = store.log_model(
@@ -288,7 +334,8 @@ def make_version(
     store: registry.Store, evidence: Evidence, run_id: str, source: str
 ) -> registry.Version:
     """Register a run's model under the alias that its verdict earns."""
-    score = score_of(metrics_of(evidence), evidence.metrics["task"])
+    shown = evidence.metrics
+    score = score_of(metrics_of(evidence), shown["task"], shown.get("figures", ()))
     name, decision = evidence.plan.model_name, evidence.decision
     tags = {
         "status": evidence.status,
@@ -297,32 +344,38 @@ def make_version(
         "lineage": evidence.lineage,
         **evidence.attack_tags,
         "score": repr(score),
-        "epsilon": repr(decision["epsilon"]),
-        "delta": repr(decision["delta"]),
+        **evidence.epsilon_tags,
         registry.CONTENT: evidence.content,
         **evidence.override_tags,
     }
     tags = {key: value for key, value in tags.items() if value}
-    text = f"{decision['verdict']}: epsilon {decision['epsilon']:.3g}, delta {decision['delta']:g}"
+    text = f"{decision['verdict']}: {evidence.privacy_words}"
     if evidence.override:
         text += f"; overridden by {evidence.override['approver']}"
     made = store.register(name, source, run_id, tags, text)
-    alias = alias_for(evidence.status, score, store.holder(name, "champion"))
+    champion, promises = store.holder(name, "champion"), evidence.no_privacy is None
+    alias = alias_for(evidence.status, score, champion, promises)
     return store.set_alias(made, alias) if alias else made
 
 
-def alias_for(status: str, score: float, champion: registry.Version | None) -> str | None:
+def alias_for(
+    status: str, score: float, champion: registry.Version | None, promises: bool = True
+) -> str | None:
     """Return the alias that a new version earns.
 
     Args:
         status: as in `Evidence.status`.
         score: higher is better.
         champion: who has that alias now.
+        promises: the new version claims privacy; one that does not never takes the place of one
+            that does, unless a person says so.
     """
     if status == "needs_review":
         return "challenger"
     if status not in ("accepted", "overridden"):
         return None
+    if champion is not None and "epsilon" in champion.tags and not promises:
+        return "challenger"
     better_stands = champion is not None and float(champion.tags.get("score", "-inf")) > score
     return "challenger" if better_stands else "champion"
 

@@ -207,6 +207,25 @@ class Store:
         use = DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
         self.client.log_inputs(run_id, [use])
 
+    def watch_run(self, experiment: str, name: str, model: Mapping[str, str]) -> str:
+        """Return the id of the one run that watches a version, made where there is none."""
+        with _in_one_line(self.uri):
+            place = self.experiment(experiment)
+            wanted = " and ".join(f"tags.`sordino.{key}` = '{model[key]}'" for key in model)
+            found = self.client.search_runs([place], wanted, max_results=1)
+            if found:
+                return str(found[0].info.run_id)
+            tags = {f"sordino.{key}": value for key, value in model.items()}
+            return self.start_run(place, name, tags)
+
+    def log_series(self, run_id: str, points: Sequence[tuple[str, float, int]]) -> None:
+        """Write figures with their steps; what is there already is written over."""
+        from mlflow.entities import Metric
+
+        metrics = [Metric(name, value, 0, step) for name, value, step in points]
+        for start in range(0, len(metrics), 1000):
+            self.client.log_batch(run_id, metrics=metrics[start : start + 1000])
+
     def log_folder(self, run_id: str, folder: Path) -> None:
         """Copy the folders inside `folder` into a run's artifacts."""
         self.client.log_artifacts(run_id, str(folder))
@@ -230,7 +249,7 @@ class Store:
             files: name to file, as the script will find them.
             code: folders that the script imports.
             columns: raw columns that the model reads; each may be of any type.
-            outputs: name of each output column to its MLflow type.
+            outputs: name of each output column to its MLflow type, or "any".
             example: invented rows.
             requirements: exact pip requirements.
 
@@ -243,7 +262,12 @@ class Store:
 
         signature = ModelSignature(
             inputs=Schema([ColSpec(AnyType(), name) for name in columns]),
-            outputs=Schema([ColSpec(kind, name) for name, kind in outputs.items()]),
+            outputs=Schema(
+                [
+                    ColSpec(AnyType() if kind == "any" else kind, name)
+                    for name, kind in outputs.items()
+                ]
+            ),
         )
         with mlflow.start_run(run_id=run_id), _nothing_compiled():
             info = mlflow.pyfunc.log_model(

@@ -11,7 +11,15 @@ from typing import Any
 from jinja2 import UndefinedError
 
 from rnn.config import PrivacySpent
-from tasks.artifacts import folder, read_json, read_section, replacing, write_json
+from tasks.artifacts import (
+    folder,
+    models_of,
+    read_json,
+    read_section,
+    read_spent,
+    replacing,
+    write_json,
+)
 from tasks.checkout import checkout
 from tasks.evidence.overall import published_figures
 from tasks.evidence.profiles import ProfilesPlan, evaluate
@@ -26,12 +34,13 @@ from tasks.pages import (
     reviewed,
 )
 from tasks.pages import inside as views
-from tasks.pages.claims import attack_verdict, claims, privacy_words
+from tasks.pages.claims import attack_verdict, claims, no_privacy_words, privacy_words
 from tasks.pages.exhibits import Table
 from tasks.pages.html import render
+from tasks.pages.summed import retitled, titles
 from tasks.pages.trade_off import promise_of
 from tasks.pages.words import data_words, held_out, settings, verdict_words
-from tasks.params import UserError, command, validate
+from tasks.params import UserError, command
 from tasks.recipe import ReportConfig
 
 Json = dict[str, Any]
@@ -45,9 +54,10 @@ ANSWERS = {
     "Owner": "owner",
 }
 ORIGIN = {"Source": "data_source", "Dates": "data_dates", "Licence": "data_licence"}
+PLAIN = ("An attribution says what the model uses, not what causes the outcome.",)
 LIMITS = (
     "Trying several settings on the same data spends privacy that is not in the account.",
-    "An attribution says what the model uses, not what causes the outcome.",
+    *PLAIN,
     "The attack is one attack: consistent does not mean proven.",
 )
 SECTIONS = (
@@ -73,6 +83,8 @@ INTERNAL_SECTIONS = (
     ("audit", "Exact groups"),
     ("outputs", "Outputs"),
 )
+# Sections about a promise, or about the twin that is trained without one.
+OF_TWIN = ("attack", "cost")
 
 
 def read_published(recipe: str) -> Json:
@@ -81,16 +93,18 @@ def read_published(recipe: str) -> Json:
     Raises:
         UserError: a file is missing or does not say what it should.
     """
-    path, block = (folder(recipe, "model", f"{n}.json") for n in ("privacy_spent", "null_block"))
-    ledger = read_json(folder(recipe, "model", "ledger.json"))
+    block, spent = folder(recipe, "model", "null_block.json"), read_spent(recipe)
+    promised = isinstance(spent, PrivacySpent)
+    ledger = read_json(folder(recipe, "model", "ledger.json")) if promised else None
     metrics = read_json(folder(recipe, "predictions", "published", "metrics.json"))
     audit = read_json(folder(recipe, "audit", "published", "audit.json"))
     return {
         "report": read_section(recipe, "report", ReportConfig),
-        "promise": promise_of(ledger),
+        "promise": promise_of(ledger) if ledger else None,
+        "no_privacy": None if promised else spent,
         "profiles": read_section(recipe, "profiles", ProfilesPlan),
         "summary": read_json(folder(recipe, "plan", "summary.json")),
-        "spent": validate(PrivacySpent, read_json(path), str(path)),
+        "spent": spent,
         "ledger": ledger,
         "null_block": read_json(block) if block.exists() else None,
         "metrics": published_figures(metrics, audit),
@@ -111,7 +125,7 @@ def read_internal(recipe: str) -> Json:
     return {
         "curves": {
             "model": read_json(folder(recipe, "training", "curve.json")),
-            "twin": read_json(folder(recipe, "twin", "curve.json")),
+            **{n: read_json(folder(recipe, n, "curve.json")) for n in models_of(recipe)[1:]},
         },
         "metrics": read_json(folder(recipe, "predictions", "internal", "metrics.json")),
         "audit": read_json(folder(recipe, "audit", "internal", "audit.json")),
@@ -134,10 +148,12 @@ def evaluated_lists(found: Json) -> list[Json]:
 
 def published_context(found: Json) -> Json:
     """Return what the published template needs."""
-    report, spent = found["report"], found["spent"]
+    evaluated = evaluated_lists(found)
+    found = retitled(found)
+    report, spent, without = found["report"], found["spent"], found["no_privacy"]
     metrics, limits = found["metrics"], held_out(found["audit"])
     figures = [(exhibits.name_of(m), exhibits.shown(m, f)) for m, f in metrics["model"].items()]
-    evaluated = evaluated_lists(found)
+    words = no_privacy_words(spent) if without else privacy_words(spent, found["promise"])
     return {
         **found,
         "evaluated": evaluated,
@@ -154,7 +170,7 @@ def published_context(found: Json) -> Json:
         "fairness": fairness.section(found["audit"], found["decision"]),
         "held_out": limits,
         "reading": attributions.published(found["attributions"]),
-        "privacy": privacy.section(found, privacy_words(spent, found["promise"]), limits["limit"]),
+        "privacy": privacy.section(found, words, limits["limit"]),
         "attack_verdict": attack_verdict(found["attack"]),
         "settings": settings(found["summary"]),
     }
@@ -190,12 +206,13 @@ def card(context: Json) -> Json:
         "privacy": context["privacy"]["table"].rows,
         **privacy.card(context["privacy"], context["attack"]),
         "lineage": context["lineage"],
-        "limits": (context["held_out"]["limit"], *LIMITS),
+        "limits": (context["held_out"]["limit"], *(PLAIN if context["no_privacy"] else LIMITS)),
     }
 
 
 def internal_context(found: Json, inside: Json) -> Json:
     """Return what the internal template needs."""
+    inside = retitled(inside)
     others = inside["metrics"]
     measured = {n: others[n] for n in ("model", "twin", "baseline") if n in others}
     compared = tuple(
@@ -206,14 +223,14 @@ def internal_context(found: Json, inside: Json) -> Json:
     return {
         **found,
         "metrics": {**found["metrics"], "n": others["n"]},
-        "sections": INTERNAL_SECTIONS,
+        "sections": [s for s in INTERNAL_SECTIONS if not (found["no_privacy"] and s[0] in OF_TWIN)],
         "verdict_words": verdict_words(found["decision"]),
         "attack_verdict": attack_verdict(found["attack"]),
-        "paired": views.paired(others["paired"]),
+        "paired": views.paired(others["paired"], list(titles(others.get("figures", [])).values())),
         "compared": Table(("Figure", *measured), compared),
         "training": views.training(inside["curves"]),
         "published_attack": found["attack"],
-        "attack": attacks.section(found, inside["attack"]),
+        "attack": {} if found["no_privacy"] else attacks.section(found, inside["attack"]),
         "local": attributions_inside.internal(inside["local"], found["attributions"]["quality"]),
         "exact": views.exact_groups(inside["audit"], found["decision"]),
         "cost": views.privacy_cost(inside["audit"].get("privacy_cost", [])),

@@ -98,7 +98,7 @@ def prices_of(recipe: Recipe) -> list[Price]:
     found = []
     for parts in product(*listed):
         values = {name: value for part in parts for name, value in part.items()}
-        _, train, _ = candidate(recipe.model, recipe.train, recipe.privacy, values)
+        _, train, _ = candidate(recipe.model, recipe.train, recipe.promise, values)
         found.append((train.steps, train.expected_batch_size))
     return found
 
@@ -133,15 +133,15 @@ def _steps(recipe: Recipe, price: Price, noise: float, trials: int = 1) -> Event
     """The steps of trials of one price."""
     return training_event(
         noise_multiplier=noise,
-        sample_rate=price[1] / recipe.privacy.population,
+        sample_rate=price[1] / recipe.promise.population,
         steps=price[0] * trials,
-        unit=recipe.privacy.unit,
+        unit=recipe.promise.unit,
     )
 
 
 def _unseen(recipe: Recipe, sweep: RandomSweep, beside: Sequence[Event]) -> Search:
     """A search that shows its winner alone."""
-    privacy, repeats, prices = recipe.privacy, repeats_of(sweep), prices_of(recipe)
+    privacy, repeats, prices = recipe.promise, repeats_of(sweep), prices_of(recipe)
     scores = score_event(sweep.score, 1, privacy.unit)
     of_training = [event for event in scores if event.people == "training"]
     delta = privacy.delta * sweep.delta_share
@@ -183,7 +183,7 @@ def _room(beside: Sequence[Event], target: float, delta: float) -> None:
 
 def _seen(recipe: Recipe, sweep: AdaptiveSweep, beside: Sequence[Event]) -> Search:
     """A search whose trials are all seen: they add up."""
-    privacy, (price,) = recipe.privacy, prices_of(recipe)
+    privacy, (price,) = recipe.promise, prices_of(recipe)
     scores = score_event(sweep.score, sweep.looks, privacy.unit)
     all_scores = [replace(e, count=e.count * sweep.trials) for e in scores]
     others = [*(e for e in all_scores if e.people == "training"), *beside]
@@ -216,7 +216,7 @@ def trial_plan(
         values: dotted name -> value of the candidate; empty for the recipe's own.
         beside: what prepare releases about training people, and what train does at its end.
     """
-    model, train, privacy = candidate(recipe.model, recipe.train, recipe.privacy, values)
+    model, train, privacy = candidate(recipe.model, recipe.train, recipe.promise, values)
     price = (train.steps, train.expected_batch_size)
     if price not in search.noise:
         raise UserError(

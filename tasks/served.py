@@ -17,6 +17,7 @@ from tasks.evidence.scoring import model_logits
 from tasks.params import validate
 from tasks.recipe import DataConfig
 from tasks.serving.answers import answered, sequences_of, threshold_of
+from tasks.serving.sequences import answered_sequences
 from tasks.table.encode import encode
 
 
@@ -58,6 +59,8 @@ class Served(PythonModel):
             params: unused.
         """
         rows = to_polars(model_input)
+        if not self.data.target.is_scored:
+            return pd.DataFrame(answered_sequences(self.model, rows, self.data))
         encoded = encode(rows, self.data)
         threshold = threshold_of(rows, self.data, self.threshold, self.by_group)
         people = sequences_of(encoded, self.data)

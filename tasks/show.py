@@ -44,6 +44,8 @@ def interval(figure: dict[str, Any] | None, digits: int = 3) -> str:
 def privacy_row(recipe: str) -> Row:
     """What the model cost its people."""
     spent = read_json(folder(recipe, "model", "privacy_spent.json"))
+    if spent["epsilon"] is None:
+        return "privacy", f"none is claimed: {spent['none']}"
     return (
         "privacy",
         f"epsilon {spent['epsilon']:.3f} at delta {spent['delta']:g} a {spent['unit']}",

@@ -31,7 +31,7 @@ SEEN = "Every trial was planned, is listed, and is part of the sum, failed and s
 
 def costs(hunt: Hunt) -> str:
     """Return what a search will cost, before its first trial."""
-    sweep, delta = hunt.sweep, hunt.recipe.privacy.delta
+    sweep, delta = hunt.sweep, hunt.recipe.promise.delta
     if isinstance(sweep, RandomSweep):
         what = f"a random number of unseen trials ({sweep.distribution}, mean {sweep.trials:g})"
     else:
@@ -51,7 +51,7 @@ def account_of(hunt: Hunt, together: float | None) -> dict[str, Any]:
         hunt: at its end.
         together: what the population has spent.
     """
-    delta = hunt.recipe.privacy.delta
+    delta = hunt.recipe.promise.delta
     unseen = isinstance(hunt.sweep, RandomSweep)
     held_out = [event for event in hunt.search.whole if event.people != "training"]
     return {
@@ -59,7 +59,7 @@ def account_of(hunt: Hunt, together: float | None) -> dict[str, Any]:
         "epsilon_held_out": epsilon_of(held_out, delta),
         "epsilon_together": together,
         "delta": delta,
-        "unit": hunt.recipe.privacy.unit,
+        "unit": hunt.recipe.promise.unit,
         "events": [event.as_dict() for event in hunt.search.whole],
         "noise_multipliers": [
             {"steps": steps, "expected_batch_size": size, "noise_multiplier": noise}

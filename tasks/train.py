@@ -1,9 +1,13 @@
-"""Train the private model, or with --twin the same without privacy."""
+"""Train the private model, or with --twin the same without privacy.
+
+A recipe that promises none has one model, trained once: its twin's folder says so.
+"""
 
 import math
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,7 +15,6 @@ from tqdm import tqdm
 
 from rnn.fairness.config import feature_of
 from rnn.fit import Fit, StepReport
-from rnn.model import build
 from rnn.privacy.ledger import epsilon_of
 from rnn.privacy.noise import Keystream
 from rnn.privacy.null_verdict import judge
@@ -20,6 +23,7 @@ from tasks.artifacts import (
     Prepared,
     digest_folder,
     folder,
+    fresh_model,
     read_json,
     read_prepared,
     read_section,
@@ -28,9 +32,11 @@ from tasks.artifacts import (
     write_model,
 )
 from tasks.checkpoint import Checkpoint, HandedOver, checkpoint_key, sole_writer
+from tasks.early import Stopper, set_aside
 from tasks.evidence import threshold_release
 from tasks.params import UserError, as_json, command
 from tasks.population import RunLedger
+from tasks.promised import unpromised
 from tasks.recipe import TrainPlan
 from tasks.winner import take_over
 
@@ -48,7 +54,7 @@ def make_fit(plan: TrainPlan, prepared: Prepared) -> Fit:
     Raises:
         UserError: the bounds of privacy.layer_max_grad_norms do not fit the model.
     """
-    rows = prepared.rows("train")
+    rows, _ = set_aside(plan, prepared.rows("train"))
     mechanism, groups = None, prepared.groups
     keystream = Keystream.from_seed(plan.train.seed)
     if plan.privacy is not None:
@@ -57,7 +63,7 @@ def make_fit(plan: TrainPlan, prepared: Prepared) -> Fit:
         keystream = Keystream.from_system() if seed is None else Keystream.from_seed(seed)
     try:
         return Fit(
-            build(plan.model, prepared.shape, plan.train.seed),
+            fresh_model(plan.model, prepared, plan.train.seed),
             prepared.sequences,
             rows,
             plan.train,
@@ -121,8 +127,17 @@ def point(report: StepReport, epsilon: float | None) -> dict[str, float | int | 
     }
 
 
-def train(fit: Fit, plan: TrainPlan, checkpoint: Checkpoint, label: str) -> list[dict[str, Any]]:
+def train(
+    fit: Fit, plan: TrainPlan, checkpoint: Checkpoint, label: str, stopper: Stopper | None = None
+) -> list[dict[str, Any]]:
     """Run to the last step from the newest checkpoint, and return the training curve.
+
+    Args:
+        fit: at its first step.
+        plan: of the run.
+        checkpoint: of the same.
+        label: for progress.
+        stopper: may end a run without privacy earlier; the best weights are then the released ones.
 
     Raises:
         HandedOver: another process asked to go on.
@@ -133,29 +148,52 @@ def train(fit: Fit, plan: TrainPlan, checkpoint: Checkpoint, label: str) -> list
     if saved is not None:
         fit.load_tensors(saved[0])
         curve = saved[1]["curve"]
+        if stopper is not None:
+            stopper.load(saved[0], saved[1]["early"])
         print(f"{label}: going on from step {fit.step_count}", file=sys.stderr)
     progress = Progress(plan, label, fit.step_count)
     every = max(1, plan.train.steps // CURVE_POINTS)
     last_save = time.monotonic()
-    while fit.step_count < plan.train.steps:
+    while fit.step_count < plan.train.steps and not (stopper and stopper.stopped):
         report = fit.step()
+        if stopper is not None:
+            stopper.after(fit)
         epsilon = progress.epsilon(report.step)
         progress.show(report.step, epsilon)
         if epsilon is not None or report.step % every == 0:
             curve.append(point(report, epsilon))
         asked = checkpoint.handover_requested()
         if asked or time.monotonic() - last_save > plan.train.checkpoint_seconds:
-            checkpoint.save(fit.tensors(), {"curve": curve})
+            _save(checkpoint, fit, curve, stopper)
             last_save = time.monotonic()
         if asked:
             raise HandedOver(f"{label}: another process goes on from step {fit.step_count}")
-    checkpoint.save(fit.tensors(), {"curve": curve})
+    _save(checkpoint, fit, curve, stopper)
+    if stopper is not None:
+        stopper.restore(fit)
     if not all(bool(t.isfinite().all()) for t in fit.average.values()):
         raise UserError(
             f"{label}: the weights are not finite after {fit.step_count} steps; "
             f"lower train.learning_rate = {plan.train.learning_rate}"
         )
     return curve
+
+
+def _save(
+    checkpoint: Checkpoint, fit: Fit, curve: list[dict[str, Any]], stopper: Stopper | None
+) -> None:
+    """Keep all that another process needs to go on."""
+    tensors, notes = fit.tensors(), {"curve": curve}
+    if stopper is None:
+        checkpoint.save(tensors, notes)
+    else:
+        checkpoint.save({**tensors, **stopper.tensors()}, {**notes, "early": stopper.notes()})
+
+
+def stopper_of(plan: TrainPlan, prepared: Prepared) -> Stopper | None:
+    """Return what may end a run early; None where nothing may."""
+    _, aside = set_aside(plan, prepared.rows("train"))
+    return Stopper(plan, prepared.sequences, aside) if len(aside) else None
 
 
 def _columns(curve: list[dict[str, Any]]) -> dict[str, list[Any]]:
@@ -185,7 +223,7 @@ def write_outputs(
     ledger: RunLedger | None = None,
     prepared: Prepared | None = None,
 ) -> None:
-    """Write the private model and its training figures, or the twin, each folder whole.
+    """Write the model and its training figures, or the twin, each folder whole.
 
     Args:
         recipe: name under data/.
@@ -196,13 +234,28 @@ def write_outputs(
         ledger: of the population, which is charged before the model is there to be released.
         prepared: of all people, for what is released about them after the last step.
     """
-    if plan.privacy is None:
+    if plan.privacy is None and plan.no_privacy is None:
         with replacing(folder(recipe, "twin")) as draft:
             write_model(draft, fit.model, fit.average)
             write_json(draft / "curve.json", _columns(curve))
         return
     with replacing(folder(recipe, "model")) as draft:
         write_model(draft, fit.model, fit.average)
+        _write_account(draft, fit, plan, ledger, prepared)
+        if bars is not None:
+            write_json(draft / "bars.json", bars)
+    with replacing(folder(recipe, "training")) as draft:
+        write_json(draft / "curve.json", _columns(curve))
+
+
+def _write_account(
+    draft: Path, fit: Fit, plan: TrainPlan, ledger: RunLedger | None, prepared: Prepared | None
+) -> None:
+    """What the model cost its training people, charged; or that nothing is promised, and why."""
+    if plan.no_privacy is not None:
+        without = {"epsilon": None, **asdict(plan.no_privacy)}
+        write_json(draft / "privacy_spent.json", without)
+    else:
         threshold_release.write(draft, plan, prepared, fit.keystream)
         account = spent(plan, fit.step_count, fit.keystream.source)
         if ledger is not None:
@@ -210,10 +263,18 @@ def write_outputs(
         write_json(draft / "privacy_spent.json", asdict(account))
         write_json(draft / "ledger.json", ledger_of(plan, fit.step_count, account))
         write_json(draft / "null_block.json", null_block(fit, plan))
-        if bars is not None:
-            write_json(draft / "bars.json", bars)
-    with replacing(folder(recipe, "training")) as draft:
-        write_json(draft / "curve.json", _columns(curve))
+
+
+def write_no_twin(recipe: str, plan: TrainPlan) -> None:
+    """Write the twin's folder of a recipe without privacy: the model is its own twin.
+
+    Args:
+        recipe: name under data/.
+        plan: with `no_privacy`.
+    """
+    reason = plan.no_privacy.reason if plan.no_privacy else ""
+    with replacing(folder(recipe, "twin")) as draft:
+        write_json(draft / "same_as_model.json", {"same_as": "model", "no_privacy": reason})
 
 
 def main(argv: list[str]) -> None:
@@ -222,6 +283,11 @@ def main(argv: list[str]) -> None:
         raise UserError("usage: python -m tasks.train RECIPE [--twin]")
     recipe, stage = argv[0], "twin" if argv[1:] else "train"
     plan = read_section(recipe, stage, TrainPlan)
+    if plan.no_privacy is not None:
+        unpromised(recipe)
+        if stage == "twin":
+            write_no_twin(recipe, plan)
+            return
     prepared = read_prepared(recipe)
     torch.set_num_threads(plan.train.threads)
     torch.set_flush_denormal(True)
@@ -235,7 +301,7 @@ def main(argv: list[str]) -> None:
         # bars stood before anybody saw a result, so a run that is taken up keeps its own.
         bars = checkpoint.at_start("bars", read_json(folder(recipe, "plan", "gate.json")))
         fit = make_fit(plan, prepared)
-        curve = train(fit, plan, checkpoint, f"{stage} {recipe}")
+        curve = train(fit, plan, checkpoint, f"{stage} {recipe}", stopper_of(plan, prepared))
         write_outputs(recipe, fit, plan, curve, bars, ledger, prepared)
         checkpoint.discard()
 

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from rnn.fairness.config import NoMitigation, feature_of
 from rnn.fairness.groups import Groups
 from rnn.fit import Fit
+from rnn.model import load_weights
 from rnn.privacy.histogram import Histogram
 from rnn.privacy.ledger import epsilon_of
 from rnn.privacy.noise import Keystream
@@ -40,19 +41,19 @@ def variant(recipe: Recipe, block: Alternative) -> Recipe:
     """Return the recipe with an alternative in place of its own mitigation."""
     if isinstance(block, AdaptiveClipping):
         values = as_json(block)
-        start = values.pop("max_grad_norm") or recipe.privacy.max_grad_norm
+        start = values.pop("max_grad_norm") or recipe.promise.max_grad_norm
         values.pop("method")
-        adaptive = replace(recipe.privacy.adaptive, **values)
+        adaptive = replace(recipe.promise.adaptive, **values)
         start = min(max(start, adaptive.lowest), adaptive.highest)
         privacy = replace(
-            recipe.privacy, clipping="adaptive", max_grad_norm=start, adaptive=adaptive
+            recipe.promise, clipping="adaptive", max_grad_norm=start, adaptive=adaptive
         )
         return replace(recipe, privacy=privacy, mitigation=NoMitigation())
     changed = replace(recipe, mitigation=block)
-    if isinstance(block, GroupThresholds) and recipe.privacy.target_epsilon is None:
+    if isinstance(block, GroupThresholds) and recipe.promise.target_epsilon is None:
         # A stated noise leaves no room for the histogram: its epsilon is the total to solve for.
         plain = private_plan(replace(recipe, mitigation=NoMitigation()))
-        privacy = replace(recipe.privacy, noise_multiplier=None, target_epsilon=plain.epsilon)
+        privacy = replace(recipe.promise, noise_multiplier=None, target_epsilon=plain.epsilon)
         changed = replace(changed, privacy=privacy)
     return changed
 
@@ -65,7 +66,7 @@ def planned(recipe: Recipe, block: Alternative) -> tuple[TrainPlan, float]:
     """
     changed = variant(recipe, block)
     plan = private_plan(changed)
-    privacy = changed.privacy
+    privacy = changed.promise
     steps = gradients(plan, plan.train.steps)
     whole = epsilon_of([steps, *plan.after], privacy.delta)
     if plan.after:
@@ -95,7 +96,7 @@ def trained(plan: TrainPlan, prepared: artifacts.Prepared, seed: int) -> Fit:
     fit = make_fit(changed, prepared)
     while fit.step_count < plan.train.steps:
         fit.step()
-    fit.model.load_state_dict(fit.average)
+    load_weights(fit.model, fit.average)
     fit.model.eval().cpu()
     return fit
 
@@ -150,7 +151,7 @@ class Comparison:
     ) -> NDArray[np.int64]:
         """Decisions by thresholds of groups, from one noised histogram of training people."""
         rows, groups = self.prepared.rows("train"), self._groups_of(block.feature)
-        limit = threshold_release.limit_of(block, self.recipe.privacy.unit)
+        limit = threshold_release.limit_of(block, self.recipe.promise.unit)
         rows = rows[kept(self.prepared.people["person_id"].gather(rows), limit)]
         # Scores and outcomes are of the favourable one here.
         cut = Cut(event_favoured=True, threshold=threshold)
@@ -158,7 +159,7 @@ class Comparison:
         exact = threshold_release.table_of(
             block, cut, self.scores(fit, rows), self._people(rows).y, own
         )
-        seed = self.recipe.privacy.insecure_seed
+        seed = self.recipe.promise.insecure_seed
         stream = Keystream.from_system() if seed is None else Keystream.from_seed(seed + 1)
         mechanism = Histogram(1, block.noise_multiplier, limit.max_rows)
         noised = threshold_release.released(exact, mechanism, stream)

@@ -40,6 +40,7 @@ FILES = {
     "attributions/published/attributions.json": "held-out people",
     "attack/published/attack.json": "one word, whose chance of being wrong is stated",
     "decision/decision.json": "verdicts over published figures",
+    "figures.json": "published figures",
     "report/published/report.html": "published figures",
     "report/published/model_card.md": "published figures",
     "report/published/model_card.json": "published figures",

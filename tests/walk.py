@@ -165,7 +165,8 @@ def published(root: Path) -> dict[str, bytes]:
     """Return the files of data/ that may be shown, by their names."""
     data = root / "data" / RECIPE
     folders = [data / "model", data / "decision", *sorted(data.glob("*/published"))]
-    files = (f for folder in folders for f in sorted(folder.rglob("*")) if f.is_file())
+    files = [f for folder in folders for f in sorted(folder.rglob("*")) if f.is_file()]
+    files.append(data / "figures.json")
     return {f.relative_to(data).as_posix(): f.read_bytes() for f in files}
 
 

@@ -29,16 +29,25 @@ class Attention(nn.Module):
 
     def forward(self, queries: Tensor, states: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
         """Return contexts [B, U, H] and weights [B, U, T] from queries [B, U, K]."""
+        return self.attend(queries, states, self.keys(states, lengths), lengths)
+
+    def keys(self, states: Tensor, lengths: Tensor) -> Tensor:
+        """Return what queries are compared with, [B, T, H]: once for all of them."""
+        states = torch.where(inside(lengths, states.shape[1])[..., None], states, 0.0)
+        return self.key(states) if self.kind == "additive" else states
+
+    def attend(
+        self, queries: Tensor, states: Tensor, keys: Tensor, lengths: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """Return contexts and weights; the rest as in `forward`, `keys` from `keys`."""
         asked = self.query(queries)
         real = inside(lengths, states.shape[1])
-        states = torch.where(real[..., None], states, 0.0)
         if self.kind == "additive":
-            both = torch.tanh(asked[:, :, None] + self.key(states)[:, None])
-            scores = self.score(both).squeeze(3)
+            scores = self.score(torch.tanh(asked[:, :, None] + keys[:, None])).squeeze(3)
         else:
-            scores = asked @ states.transpose(1, 2) / states.shape[2] ** 0.5
+            scores = asked @ keys.transpose(1, 2) / keys.shape[2] ** 0.5
         weights = scores.masked_fill(~real[:, None], float("-inf")).softmax(2)
-        return weights @ states, weights
+        return weights @ torch.where(real[..., None], states, 0.0), weights
 
 
 class Decoder(nn.Module):
@@ -66,7 +75,8 @@ class Decoder(nn.Module):
         real = inside(lengths, states.shape[1])[..., None]
         mean = torch.where(real, states, 0.0).sum(1) / lengths[:, None].to(states.dtype)
         made = torch.tanh(self.bridge(torch.cat([mean, static.to(mean.dtype)], 1)))
-        return made.view(len(made), self.layers, -1).transpose(0, 1).contiguous()
+        wide = (len(made), self.layers, made.shape[1] // self.layers)
+        return made.view(wide).transpose(0, 1).contiguous()
 
     def forward(
         self, states: Tensor, lengths: Tensor, static: Tensor, targets: Tensor | None = None
@@ -78,9 +88,10 @@ class Decoder(nn.Module):
         """
         if targets is None:
             raise ValueError("seq2seq needs targets to be taught by; decode without them")
+        states = self.dropout(states)
         first = self.start(states, lengths, static)
         initial = (first, torch.zeros_like(first)) if self.cell == "lstm" else first
-        queries = self.recurrent(self.embedding(targets[:, :-1]), None, initial)
+        queries = self.recurrent(self.dropout(self.embedding(targets[:, :-1])), None, initial)
         contexts, _ = self.attention(queries, states, lengths)
         mixed = torch.tanh(self.mix(torch.cat([queries, contexts], 2)))
         return self.output(self.dropout(mixed))

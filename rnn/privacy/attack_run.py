@@ -195,7 +195,7 @@ def attack_run(
     Raises:
         ValueError: the model is so large that too few canaries fit.
     """
-    net = build(replace(model, dropout=0.0), inputs.shape, train.seed)
+    net = build(replace(model, dropout=0.0, token_dropout=0.0), inputs.shape, train.seed)
     size = sum(p.numel() for p in net.parameters())
     canaries = min(canaries, max(MOST_NUMBERS // size, LEAST_CANARIES))
     if canaries * size > ROOM:

@@ -127,7 +127,7 @@ class LoudLosses(Mitigator):
             generator = torch.Generator().manual_seed(
                 (self.seed * 1_000_003 + self.step_count) * 1_009 + number
             )
-            steps = self.longest if output.dim() == 3 else 1
+            steps = max(self.longest, output.shape[1]) if output.dim() == 3 else 1
             size = (self.canaries, self.each, steps, output.shape[-1])
             codes = torch.randn(size, generator=generator) / (size[1] * size[2] * size[3]) ** 0.5
             self._codes[name] = codes.to(output)
@@ -137,12 +137,18 @@ class LoudLosses(Mitigator):
         self, name: str, fed: Tensor, output: Tensor, real: Tensor, who: Tensor
     ) -> Tensor:
         """Parts [p, K] of the losses of canaries `who`, from one layer; real is bool [p, K, T]."""
+        if output.dim() == 4:
+            # Attention asks for every step of the input at every step of the target.
+            fed, output = fed.flatten(1, 2), output.flatten(1, 2)
         code = self._code(name, output)[who]
         count, each = code.shape[:2]
         if output.dim() == 3:
             before = torch.cat([torch.zeros_like(output[:, :1]), output[:, :-1]], 1)
             fed = torch.cat([fed, before.detach()], 2)
             code = code[:, :, : output.shape[1]]
+            if output.shape[1] != real.shape[2]:
+                # Steps of targets, which are all equally long.
+                real = real.new_ones(*real.shape[:2], output.shape[1])
         else:
             real = real[:, :, :1]
         n = each * real.shape[2]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from rnn.batch import PreparedSequences
 from rnn.model import SequenceModel
 from tasks import stats
-from tasks.evidence.contributions import OTHER_CHARACTERS, UNKNOWN_ID, Rows, character_name
+from tasks.evidence.contributions import UNKNOWN_ID, Rows, token_names
 
 Floats = NDArray[np.float64]
 Key = tuple[str, str]
@@ -56,9 +56,7 @@ def parts_of(schema: dict[str, Any], input_size: int) -> dict[Key, Parts]:
     """
     found: dict[Key, Parts] = {}
     if schema["input"]["kind"] == "tokens":
-        names = [OTHER_CHARACTERS]
-        names += map(character_name, schema["input"]["vocabulary"][UNKNOWN_ID + 1 :])
-        for token, name in enumerate(names, start=UNKNOWN_ID):
+        for token, name in enumerate(token_names(schema), start=UNKNOWN_ID):
             found["character", name] = Parts(tokens=(token,))
     else:
         owners = [c["feature"] for c in schema["channels"]]

@@ -15,6 +15,10 @@ from numpy.typing import NDArray
 from tasks.recipe import ExplainConfig, TargetPlan
 from tasks.stats import NOTHING, mean
 
+# What one token of a text is called, by the recipe's `tokens`.
+TOKENS = {
+    "characters": "character", "words": "word", "subwords": "subword", "symbols": "symbol",
+}  # fmt: skip
 MIN_PEOPLE = 30
 MAX_STEPS = 60
 CONFIDENCE = 0.95
@@ -124,19 +128,24 @@ def mean_interval(values: Floats) -> dict[str, float | None]:
     return mean(values, CONFIDENCE).clip(0, math.inf).as_dict()
 
 
+def token_kind(schema: dict[str, Any]) -> str:
+    """Return what the tokens of a text are: characters, words, subwords or symbols."""
+    return str(schema.get("input", {}).get("tokens", "characters"))
+
+
 def step_labels(schema: dict[str, Any], lengths: NDArray[np.int64]) -> tuple[list[str], str]:
     """Return the steps to show, oldest first, and what the axis is called.
 
     Declared steps are public and all are shown. Otherwise a position is shown if at least
-    MIN_PEOPLE reach it, so that nobody's length can be read off: characters count from the
-    first, events back from the latest.
+    MIN_PEOPLE reach it, so that nobody's length can be read off: tokens count from the first,
+    events back from the latest.
     """
     if schema["layout"] == "wide":
         return [str(label) for label in schema["steps"]], "step"
     longest = int(lengths.max(initial=0))
     reached = [k for k in range(min(longest, MAX_STEPS)) if (lengths > k).sum() >= MIN_PEOPLE]
     if schema["layout"] == "text":
-        return [str(k + 1) for k in reached], "character"
+        return [str(k + 1) for k in reached], TOKENS[token_kind(schema)]
     return [str(-k) for k in reversed(reached)], "events after the latest"
 
 
@@ -164,7 +173,7 @@ def summarise(found: Attributions, schema: dict[str, Any], config: ExplainConfig
         config: as used.
     """
     tokens = schema["input"]["kind"] == "tokens"
-    channels = [{"feature": "characters"}] if tokens else schema["channels"]
+    channels = [{"feature": token_kind(schema)}] if tokens else schema["channels"]
     values = found.inputs[..., None] if tokens else found.inputs
     names, sequence = by_features(values, channels)
     static_names, static = by_features(found.static, schema["static"])
@@ -199,7 +208,7 @@ def summarise(found: Attributions, schema: dict[str, Any], config: ExplainConfig
 
 
 def in_target_units(found: Attributions, target: TargetPlan) -> Attributions:
-    """Undo the scaling of a regression target; logits stay as they are."""
+    """Undo the scaling of a regression or a forecast; all else stays as it is."""
     if target.target.bounds is None:
         return found
     low, high = target.target.bounds
@@ -212,16 +221,3 @@ def in_target_units(found: Attributions, target: TargetPlan) -> Attributions:
         low + (found.baseline_outputs + 1) * factor,
         found.points,
     )
-
-
-UNITS = {"binary": "log-odds", "multiclass": "logit", "regression": "target's units"}
-
-
-def explained_words(target: TargetPlan) -> str:
-    """Return what the attributions add up to."""
-    if target.target.kind == "regression":
-        return f"prediction of {target.target.column}, in its units"
-    if target.target.kind == "multiclass":
-        return "logit of the predicted class"
-    names = target.target.names or tuple(str(c) for c in target.target.classes)
-    return f"log-odds of {names[1]}"

@@ -113,7 +113,12 @@ def _persons(predictions: pl.DataFrame) -> Counts:
     """Number of each row's person, by id where there is one."""
     if "person_id" not in predictions.columns:
         return np.arange(len(predictions))
-    return predictions["person_id"].rank("dense").cast(pl.Int64).to_numpy() - 1
+    return numbered(predictions["person_id"])
+
+
+def numbered(people: pl.Series) -> Counts:
+    """Return the number of each row's person, int64 [N], by id."""
+    return people.rank("dense").cast(pl.Int64).to_numpy() - 1
 
 
 def table_of(data: Audited, groups: Groups, threshold: float, edges: Array) -> ScoreTable:

@@ -15,6 +15,8 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier, SGDRegressor
 
 from rnn.batch import PreparedSequences
 from tasks.artifacts import Prepared
+from tasks.evidence.tfidf import Tfidf
+from tasks.evidence.warped import Nearest
 from tasks.params import UserError
 
 Array = NDArray[np.float64]
@@ -36,11 +38,11 @@ class Baseline(Protocol):
         """Return P(event) [n], probabilities [n, C], or predictions in scaled units [n]."""
 
 
-def fit_baseline(kind: str, prepared: Prepared, task: str, seed: int) -> Baseline | None:
+def fit_baseline(kind: str | None, prepared: Prepared, task: str, seed: int) -> Baseline | None:
     """Fit the baseline on the training people.
 
     Args:
-        kind: boosting, ngrams or none.
+        kind: boosting, ngrams, tfidf, dtw or none; None is boosting.
         prepared: data of the recipe.
         task: binary, multiclass or regression.
         seed: of every random choice.
@@ -49,19 +51,24 @@ def fit_baseline(kind: str, prepared: Prepared, task: str, seed: int) -> Baselin
         The fitted baseline, or None for kind none.
 
     Raises:
-        UserError: n-grams of numbers.
+        UserError: n-grams of numbers, or time warping of what is none.
     """
     if kind == "none":
         return None
     sequences, rows = prepared.sequences, prepared.rows("train")
     targets = np.asarray(sequences.targets[rows])
     classes = len(prepared.schema["target"]["classes"]) if task == "multiclass" else 2
-    if kind == "boosting":
+    if kind in (None, "boosting"):
         return _Boosting.fit(sequences, rows, targets, task, classes, seed)
+    if kind == "dtw":
+        return Nearest.fit(sequences, rows, targets, task, classes, seed)
     if not sequences.is_tokens:
         raise UserError(
-            "predict.baseline = 'ngrams' needs data.sequence.layout = text; choose boosting or none"
+            f"predict.baseline = {kind!r} needs data.sequence.layout = text; choose boosting or "
+            "none"
         )
+    if kind == "tfidf":
+        return Tfidf.fit(sequences, rows, targets, task, classes, seed)
     return _Ngrams.fit(sequences, rows, targets, task, classes, seed)
 
 

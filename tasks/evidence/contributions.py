@@ -1,6 +1,6 @@
-"""Attributions by what a reader calls a feature: N people, F features, T steps, C characters.
+"""Attributions by what a reader calls a feature: N people, F features, T steps.
 
-A feature is a sequence's or a static one; of a text each character of the alphabet is one.
+A feature is a sequence's or a static one; of a text each token of the vocabulary is one.
 """
 
 from collections.abc import Callable
@@ -13,14 +13,13 @@ from numpy.typing import NDArray
 from rnn.batch import PreparedSequences
 from rnn.model import SequenceModel
 from tasks.artifacts import Prepared
-from tasks.evidence.attributions import Attributions, Floats, by_features
+from tasks.evidence.attributions import TOKENS, Attributions, Floats, by_features, token_kind
 
 Rows = NDArray[np.int64]
 Attribute = Callable[[SequenceModel, PreparedSequences, Rows], Attributions]
 
 AT_ONCE = 512
 UNKNOWN_ID = 1
-OTHER_CHARACTERS = "characters outside the alphabet"
 _TINY = 1e-12
 
 
@@ -48,15 +47,21 @@ class Contributions:
         return np.asarray(self.size / np.maximum(total, _TINY))
 
 
-def character_name(text: str) -> str:
-    """Return what a character is called as a feature."""
-    return f"character “{text}”"
+def token_names(schema: dict[str, Any]) -> list[str]:
+    """Return what each token is called as a feature, the unknown first.
+
+    Args:
+        schema: of prepared texts.
+    """
+    kind = token_kind(schema)
+    source = "alphabet" if kind == "characters" else "vocabulary"
+    known = schema["input"]["vocabulary"][UNKNOWN_ID + 1 :]
+    return [f"{kind} outside the {source}", *(f"{TOKENS[kind]} “{text}”" for text in known)]
 
 
 def _characters(schema: dict[str, Any], tokens: Rows, values: Floats, toward: int) -> Contributions:
-    """Sums over the places of each character; tokens int64 [N, T], 0 where there is none."""
-    vocabulary = schema["input"]["vocabulary"]
-    names = [OTHER_CHARACTERS, *map(character_name, vocabulary[UNKNOWN_ID + 1 :])]
+    """Sums over the places of each token; tokens int64 [N, T], 0 where there is none."""
+    names = token_names(schema)
     shape = (len(tokens), len(names))
     signed, size = np.zeros(shape), np.zeros(shape)
     most, peak = np.full(shape, -np.inf), np.zeros(shape, dtype=np.int64)

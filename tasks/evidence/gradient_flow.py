@@ -12,9 +12,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from rnn.batch import PreparedSequences
-from rnn.losses import example_losses
+from rnn.batch import PreparedSequences, SequenceBatch
+from rnn.config import InputShape
+from rnn.heads import HEADS
 from rnn.model import SequenceModel, build
+from tasks.explaining.scores import SCORES
 
 PEOPLE = 256
 STEPS = 60
@@ -45,16 +47,13 @@ def over_and_over(values: Tensor, lengths: Tensor, steps: int) -> Tensor:
     return values[people, index]
 
 
-def norms(
-    model: SequenceModel, inputs: Tensor, static: Tensor, targets: Tensor
-) -> NDArray[np.float64]:
-    """Return the median size of the loss's gradient with respect to each step's input.
+def norms(model: SequenceModel, inputs: Tensor, static: Tensor) -> NDArray[np.float64]:
+    """Return the median size of the gradient of what is explained, by the step of the input.
 
     Args:
         model: in evaluation mode.
         inputs: float [B, T, D] or int64 [B, T], no padding.
         static: float [B, S].
-        targets: [B].
 
     Returns:
         float64 [T].
@@ -64,16 +63,25 @@ def norms(
     if inputs.is_floating_point():
         inputs = inputs.double()
     embedded = exact.embed(inputs).detach().requires_grad_(True)
-    lengths = torch.full((len(inputs),), inputs.shape[1])
-    logits = exact.forward_embedded(embedded, lengths, static.double())
-    loss = example_losses(logits, targets, model.shape.task).sum()
-    (gradient,) = torch.autograd.grad(loss, embedded)
+    lengths, score = torch.full((len(inputs),), inputs.shape[1]), SCORES[model.shape.task]
+    with torch.no_grad():
+        # Of a text, the token that is asked for is its last one.
+        index = score.index(exact, SequenceBatch(inputs, lengths, static, inputs))
+    value = score.forward(exact)(embedded, lengths, static.double(), index)
+    (gradient,) = torch.autograd.grad(value.sum(), embedded)
     return np.asarray(gradient.norm(dim=2).median(0).values.numpy())
 
 
 def _powers(found: NDArray[np.float64]) -> list[float]:
     """Powers of ten, the last step's size as 0."""
     return [round(float(x), 4) for x in np.log10((found + _TINY) / (found[-1] + _TINY))]
+
+
+def _one_answer(shape: InputShape) -> InputShape:
+    """The shape of a network that reads the last state alone."""
+    if shape.task not in HEADS:
+        return shape
+    return replace(shape, task="regression", output_size=1)
 
 
 def gradient_flow(
@@ -95,14 +103,14 @@ def gradient_flow(
     plain = replace(model.config, num_layers=1, bidirectional=False, pooling="last", dropout=0.0)
 
     def untrained(cell: Any, gain: float = 1.0) -> list[float]:
-        made = build(replace(plain, cell=cell), model.shape, seed).eval()
+        made = build(replace(plain, cell=cell), _one_answer(model.shape), seed).eval()
         with torch.no_grad():
             for name, parameter in made.recurrent.named_parameters():
                 if name.startswith("weight_hh"):
                     parameter.mul_(gain)
-        return _powers(norms(made, inputs, batch.static, batch.targets))
+        return _powers(norms(made, inputs, batch.static))
 
-    own = norms(model, inputs, batch.static, batch.targets)
+    own = norms(model, inputs, batch.static)
     return {
         "steps": [t - STEPS + 1 for t in range(STEPS)],
         "people": len(batch),

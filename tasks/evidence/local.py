@@ -7,13 +7,15 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from rnn.config import SCORED_TASKS
 from tasks.artifacts import Prepared
-from tasks.evidence.attributions import Attributions, Floats
+from tasks.evidence.attributions import Attributions, Floats, token_kind
 from tasks.recipe import DataConfig, TargetPlan
 from tasks.table.channels import unscale
 
-# 0 is padding and 1 stands for every character outside the alphabet.
-FIRST_CHARACTER_ID = 2
+# 0 is padding and 1 stands for every token outside the alphabet or vocabulary.
+FIRST_TOKEN_ID = 2
+UNTOLD = "□"
 # One person a group, of so many groups.
 MOST_GROUPS = 50
 # float32 cannot tell what is nearer to a bound from the bound.
@@ -29,6 +31,13 @@ def _class_scores(predictions: pl.DataFrame) -> Floats:
 
 def _orders(predictions: pl.DataFrame, kind: str) -> dict[str, NDArray[np.int64]]:
     """For each rule, positions of people, the best example first."""
+    if kind not in SCORED_TASKS:
+        loss = predictions["loss"].to_numpy()
+        return {
+            "smallest loss": np.argsort(loss, kind="stable"),
+            "largest loss": np.argsort(-loss, kind="stable"),
+            "middle loss": np.argsort(np.abs(loss - np.median(loss)), kind="stable"),
+        }
     truth = predictions["y_true"].to_numpy()
     if kind == "regression":
         score = predictions["y_score"].to_numpy()
@@ -71,7 +80,7 @@ def choose(
 
     Args:
         predictions: one row a held-out person.
-        kind: binary, multiclass or regression.
+        kind: of the target.
         count: how many by the rules at most; 0 chooses nobody.
         groups: label of each of these people by sensitive feature.
 
@@ -87,7 +96,7 @@ def choose(
             if queue and len(chosen) < count:
                 chosen[int(queue.pop(0))] = rule
     if count:
-        _add_groups(chosen, _middling(predictions, kind), groups or {})
+        _add_groups(chosen, _middling(predictions, kind), groups or {}, kind)
     return [(rule, predictions.row(at, named=True)) for at, rule in chosen.items()]
 
 
@@ -95,18 +104,23 @@ def _middling(predictions: pl.DataFrame, kind: str) -> Floats:
     """A score of each person by which the middle one of a group is found, float64 [people]."""
     if kind == "multiclass":
         return np.asarray(_class_scores(predictions).max(1))
+    if kind not in SCORED_TASKS:
+        return predictions["loss"].to_numpy().astype(np.float64)
     return predictions["y_score"].to_numpy().astype(np.float64)
 
 
-def _add_groups(chosen: dict[int, str], score: Floats, groups: Mapping[str, Sequence[str]]) -> None:
+def _add_groups(
+    chosen: dict[int, str], score: Floats, groups: Mapping[str, Sequence[str]], kind: str
+) -> None:
     """Add the person with the middle score of each group, groups in order, at most MOST_GROUPS."""
+    what = "score" if kind in SCORED_TASKS else "loss"
     pairs = [(f, label) for f, labels in groups.items() for label in sorted(set(labels))]
     for feature, label in pairs[:MOST_GROUPS]:
         member = np.flatnonzero(np.asarray(groups[feature]) == label)
         far = np.abs(score[member] - np.median(score[member]))
         for at in member[np.argsort(far, kind="stable")].tolist():
             if at not in chosen:
-                chosen[at] = f"middle score of {feature} {label}"
+                chosen[at] = f"middle {what} of {feature} {label}"
                 break
 
 
@@ -134,7 +148,11 @@ def value_of(
     """
     at = [i for i, channel in enumerate(channels) if channel["value"] is None]
     if not at:
-        set_ = [str(c["value"]) for c, x in zip(channels, numbers, strict=True) if x > 0.5]
+        named = [(str(c["value"]), float(x)) for c, x in zip(channels, numbers, strict=True)]
+        if any(x not in (0.0, 1.0) for _, x in named):
+            # Shares of a category in a step's rows, or waves of a calendar.
+            return ", ".join(f"{value} {shown(x)}" for value, x in named if x) or "other"
+        set_ = [value for value, x in named if x]
         return set_[0] if set_ else "other"
     features = config.static if kind == "static" else config.sequence.features  # type: ignore[union-attr]
     words = []
@@ -188,15 +206,30 @@ def _features(
 def _characters(
     prepared: Prepared, tokens: NDArray[np.generic], shares: Floats
 ) -> list[dict[str, Any]]:
-    """Each character with its attribution; one outside the alphabet is shown as a box."""
-    vocabulary = prepared.schema["input"]["vocabulary"]
+    """Each token with its attribution; one outside the vocabulary is shown as a box."""
+    vocabulary, kind = prepared.schema["input"]["vocabulary"], token_kind(prepared.schema)
+    between = "" if kind == "characters" else " "
     return [
         {
-            "text": vocabulary[token] if token >= FIRST_CHARACTER_ID else "□",
+            "text": (vocabulary[token] if token >= FIRST_TOKEN_ID else UNTOLD) + between,
             "attribution": float(share),
         }
         for token, share in zip(map(int, tokens), shares, strict=True)
     ]
+
+
+def words_of(schema: dict[str, Any], symbols: Sequence[int]) -> str:
+    """Return the symbols that a model says, in the user's words.
+
+    Args:
+        schema: of the prepared data.
+        symbols: ids of tokens, or numbers of classes from 1.
+    """
+    target = schema["target"]
+    if schema["task"] == "ctc":
+        return " ".join(str(target["names"][symbol - 1]) for symbol in symbols)
+    known = target.get("vocabulary") or schema["input"].get("vocabulary") or []
+    return " ".join(known[s] if s >= FIRST_TOKEN_ID else UNTOLD for s in symbols)
 
 
 def describe(
@@ -218,8 +251,9 @@ def describe(
     row = person["row"]
     arrays, schema = prepared.sequences, prepared.schema
     start, end = int(arrays.offsets[row]), int(arrays.offsets[row + 1])
-    values = np.asarray(arrays.sequences[start:end])
-    shares = found.inputs[0, : end - start]
+    # Of a text whose next token is asked for, the last one is read by nobody.
+    values = np.asarray(arrays.sequences[start:end])[: int(found.lengths[0])]
+    shares = found.inputs[0, : len(values)]
     entry: dict[str, Any] = {
         **_outcome(person, target),
         "output": float(found.outputs[0]),
@@ -241,6 +275,10 @@ def describe(
 
 def _outcome(person: dict[str, Any], target: TargetPlan) -> dict[str, Any]:
     """What happened and what was predicted, in the target's names."""
+    if target.target.kind not in SCORED_TASKS:
+        told = (person.get(name) for name in ("y_true", "y_pred"))
+        outcome, said = ("–" if value is None else str(value) for value in told)
+        return {"outcome": outcome, "predicted": said, "loss": float(person["loss"])}
     if target.target.kind == "regression":
         return {"outcome": shown(person["y_true"]), "predicted": shown(person["y_score"])}
     names = target.target.names or tuple(str(c) for c in target.target.classes)

@@ -82,9 +82,34 @@ def _multiclass(truth: NDArray[np.int64], made: Predictions, plan: PredictConfig
     right = made.predicted == truth
     return {
         "accuracy": _accuracy(truth, made, plan),
+        "macro_f1": bootstrap(
+            _cells(truth, made), macro_f1, plan.bootstraps, plan.seed, plan.confidence
+        ),
         "auc": stats.macro_auc(truth, made.scores, plan.confidence),
         "ece": _ece(right, made.scores.max(1), plan),
     }
+
+
+def _cells(truth: NDArray[np.int64], made: Predictions) -> Array:
+    """Whether each person is rightly, is said to be, and is of each class: float64 [n, 3 C]."""
+    classes = np.arange(made.scores.shape[1])
+    said, actual = made.predicted[:, None] == classes, truth[:, None] == classes
+    return np.concatenate([said & actual, said, actual], axis=1).astype(np.float64)
+
+
+def macro_f1(sums: Array) -> Array:
+    """Return the mean over classes of twice the hits over those said plus those there.
+
+    Args:
+        sums: float64 [draws, 3 C], from totals of hits, of those said and of those there. A class
+            that is neither said nor there counts as 0.
+
+    Example:
+        >>> macro_f1(np.array([[1.0, 2.0, 2.0, 3.0, 2.0, 3.0]])).round(3)
+        array([0.583])
+    """
+    hits, said, there = np.split(sums, 3, axis=1)
+    return (2 * hits / np.maximum(said + there, 1e-12)).mean(1)
 
 
 def _ece(event: NDArray[np.bool_], scores: Array, plan: PredictConfig) -> stats.Interval:
@@ -128,6 +153,12 @@ def _intervals(truth: Array, made: Predictions, plan: PredictConfig) -> Figures:
     }
 
 
+def _f1_difference(sums: Array) -> Array:
+    """First macro F1 minus second, from the cells of both side by side."""
+    first, second = np.split(sums, 2, axis=1)
+    return macro_f1(first) - macro_f1(second)
+
+
 def compare(
     truth: NDArray[np.generic], a: Predictions, b: Predictions, plan: PredictConfig
 ) -> Figures:
@@ -144,5 +175,9 @@ def compare(
         figures["auc"] = stats.auc_difference(truth == 1, a.scores, b.scores, plan.confidence)
     else:
         classes = truth.astype(np.int64)
+        both = np.concatenate([_cells(classes, a), _cells(classes, b)], axis=1)
+        figures["macro_f1"] = bootstrap(
+            both, _f1_difference, plan.bootstraps, plan.seed, plan.confidence
+        )
         figures["auc"] = stats.macro_auc_difference(classes, a.scores, b.scores, plan.confidence)
     return {name: figure.as_dict() for name, figure in figures.items()}

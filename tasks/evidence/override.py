@@ -9,7 +9,7 @@ from tasks.recipe import OverrideConfig
 Json = dict[str, Any]
 
 # A broken promise to the people in the data is not the approver's to waive.
-PRIVACY = ("epsilon", "held_out_epsilon", "noise", "attack", "null_block")
+PRIVACY = ("epsilon", "held_out_epsilon", "noise", "attack", "null_block", "privacy")
 UNPAID = ("epsilon", "held_out_epsilon")
 
 

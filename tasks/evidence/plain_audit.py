@@ -3,7 +3,8 @@
 N held-out people, G groups of all features together, C classes.
 """
 
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -120,6 +121,80 @@ def audit_plain(
     groups = crossed.groups
     found = figures_of(data, groups, plan.confidence)
     size = groups.tally(np.zeros(len(data.y), dtype=np.int64), 1)[:, 0]
+    features = feature_tables(_Closed(found), crossed, size, plan, why)
+    single = [
+        n
+        for name in crossed.single()
+        for n in listed(groups.of(name).tolist(), size, why["people"])
+    ]
+    return {
+        "features": features,
+        "control": [],
+        "exploratory": adjust([r for f in features for r in f["comparisons"]["to_reference"]]),
+        "sweep": {"points": []},
+        "curves": [],
+        "classes": _classes(data, groups, plan, why, names, single),
+        "left_out": LEFT_OUT if data.task == "regression" and data.inside is None else {},
+        "gate": None,
+        "not_judged": [],
+    }
+
+
+class Measured(Protocol):
+    """Figures of all groups, and differences of two groups."""
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the figures' names."""
+
+    def level(self, name: str) -> str:
+        """Return which level of suppression decides about a figure."""
+
+    def at(self, name: str, group: int) -> stats.Interval:
+        """Return a group's figure."""
+
+    def apart(self, name: str, group: int, other: int) -> stats.Interval:
+        """Return a group's figure less that of another."""
+
+
+@dataclass(frozen=True)
+class _Closed:
+    """Figures whose groups are independent, by name."""
+
+    found: dict[str, Figures]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """All of them."""
+        return tuple(self.found)
+
+    def level(self, name: str) -> str:
+        """As listed above."""
+        return LEVEL_OF[name]
+
+    def at(self, name: str, group: int) -> stats.Interval:
+        """One group's."""
+        return self.found[name].at(group)
+
+    def apart(self, name: str, group: int, other: int) -> stats.Interval:
+        """From both intervals."""
+        figures = self.found[name]
+        return difference(figures[[group]], figures[[other]]).at(0)
+
+
+def feature_tables(
+    found: Measured, crossed: Crossed, size: Counts, plan: AuditConfig, why: Reasons
+) -> list[Table]:
+    """Return one table a feature or crossing: its groups, and differences to a reference.
+
+    Args:
+        found: figures of all groups.
+        crossed: groups of all features and crossings.
+        size: int64 [G], people.
+        plan: references and confidence.
+        why: by level and group, why it is withheld; None where it is shown.
+    """
+    groups = crossed.groups
     features: list[Table] = []
     for name in crossed.parents:
         numbers = listed(groups.of(name).tolist(), size, why["people"])
@@ -139,43 +214,28 @@ def audit_plain(
                 },
             }
         )
-    single = [
-        n
-        for name in crossed.single()
-        for n in listed(groups.of(name).tolist(), size, why["people"])
-    ]
-    return {
-        "features": features,
-        "control": [],
-        "exploratory": adjust([r for f in features for r in f["comparisons"]["to_reference"]]),
-        "sweep": {"points": []},
-        "curves": [],
-        "classes": _classes(data, groups, plan, why, names, single),
-        "left_out": LEFT_OUT if data.task == "regression" and data.inside is None else {},
-        "gate": None,
-        "not_judged": [],
-    }
+    return features
 
 
-def _row(
-    groups: Groups, found: dict[str, Figures], why: Reasons, size: Counts, group: int
-) -> Table:
+def _row(groups: Groups, found: Measured, why: Reasons, size: Counts, group: int) -> Table:
     """One group's row."""
     hidden = why["people"][group]
-    reason = {name: why[LEVEL_OF[name]][group] for name in found}
+    reason = {name: why[found.level(name)][group] for name in found.names}
     return {
         "label": groups.labels[group],
         "n": None if hidden else int(size[group]),
         "people": "withheld" if hidden else str(size[group]),
         "suppressed": hidden,
-        "metrics": {n: None if reason[n] else f.at(group).as_dict() for n, f in found.items()},
+        "metrics": {
+            name: None if reason[name] else found.at(name, group).as_dict() for name in found.names
+        },
         "withheld": {name: text for name, text in reason.items() if text},
     }
 
 
 def _to_reference(
     groups: Groups,
-    found: dict[str, Figures],
+    found: Measured,
     why: Reasons,
     plan: AuditConfig,
     numbers: list[int],
@@ -186,9 +246,9 @@ def _to_reference(
     for group in (n for n in numbers if n != base):
         row: Table = {"group": groups.labels[group], "reference": groups.labels[base]}
         row["p_values"] = {}
-        for metric, figures in found.items():
-            withheld = why[LEVEL_OF[metric]]
-            whole = difference(figures[[group]], figures[[base]]).at(0)
+        for metric in found.names:
+            withheld = why[found.level(metric)]
+            whole = found.apart(metric, group, base)
             known = withheld[group] is None and withheld[base] is None
             row[f"{metric}_difference"] = whole.as_dict() if known else None
             p = families.p_value(whole, plan.confidence) if known else np.nan

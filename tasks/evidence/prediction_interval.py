@@ -132,10 +132,10 @@ def private_half_width(
         plan: epsilon and max_rows.
         stream: where the draw comes from.
     """
-    widths = half_widths(bounds)
+    widths, (epsilon, _) = half_widths(bounds), plan.promise
     index = choose(
-        shortfalls(residuals, widths, level, spare(level, plan.epsilon, plan.max_rows)),
-        epsilon=plan.epsilon,
+        shortfalls(residuals, widths, level, spare(level, epsilon, plan.max_rows)),
+        epsilon=epsilon,
         sensitivity=sensitivity(level, plan.max_rows),
         stream=stream,
     )
@@ -160,7 +160,7 @@ def event_of(plan: ReleasePlan) -> Event:
         released="the width of prediction intervals",
         people="held-out",
         mechanism="stated",
-        epsilon=plan.epsilon,
+        epsilon=plan.promise[0],
         unit=plan.unit,
     )
 

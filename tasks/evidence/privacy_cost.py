@@ -41,7 +41,7 @@ def privacy_cost(model: Audited, twin: Audited, groups: Groups, plan: AuditConfi
     if model.loss is None or twin.loss is None or not groups.labels:
         return []
     columns = _columns(model, twin)
-    found = _sums(columns, groups, model.persons, plan.seed)
+    found = block_sums(columns, groups, model.persons, plan.seed)
     value = _figures(found.sum(0)[None], model.task)
     draws = _resampled(found, model.task, plan)
     tables = []
@@ -93,8 +93,15 @@ def _columns(model: Audited, twin: Audited) -> Array:
     return np.column_stack([one, model.loss, twin.loss, *hits, differ, classes])
 
 
-def _sums(columns: Array, groups: Groups, persons: NDArray[np.int64], seed: int) -> Array:
-    """Sums of each block of people and group, [Q, G, S]; a person is in one block."""
+def block_sums(columns: Array, groups: Groups, persons: NDArray[np.int64], seed: int) -> Array:
+    """Return sums of each block of people and group, float64 [Q, G, S]; a person is in one block.
+
+    Args:
+        columns: float64 [N, S], what each row adds.
+        groups: of N rows.
+        persons: int64 [N], number of each row's person.
+        seed: of who shares a block where there are more people than blocks.
+    """
     people = int(persons.max(initial=-1)) + 1
     blocks = max(1, min(BLOCKS, people))
     block = np.random.default_rng(seed).permutation(people)[persons] % blocks
@@ -104,7 +111,7 @@ def _sums(columns: Array, groups: Groups, persons: NDArray[np.int64], seed: int)
         place = block * size + codes
         for index, column in enumerate(columns.T):
             found[index] += np.bincount(place, column, blocks * size)
-    return np.moveaxis(found.reshape(-1, blocks, size), 0, 2)
+    return np.moveaxis(found.reshape(len(found), blocks, size), 0, 2)
 
 
 def _resampled(found: Array, task: str, plan: AuditConfig) -> dict[str, Array]:

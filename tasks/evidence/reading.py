@@ -12,6 +12,7 @@ import polars as pl
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from rnn.heads import HEADS
 from rnn.model import SequenceModel
 from tasks.evidence import by_group, proxies, reason_counts
 from tasks.evidence.attributions import MIN_PEOPLE, Attributions
@@ -34,7 +35,7 @@ from tasks.evidence.suppress import Groups
 
 Json = dict[str, Any]
 
-# Features whose shares are compared; of a text the commonest characters.
+# Features whose shares are compared; of a text the commonest tokens.
 MOST_FEATURES = 20
 SMALL_CHANGES = 3
 
@@ -80,12 +81,14 @@ def _read(
     positions = one_a_person(subject.prepared, rows)
     rows = rows[positions]
     published: Json = {"groups": None, "proxies": None, "reasons": None}
+    published["not_applicable"] = _not_applicable(subject)
     internal: Json = dict(published)
     if subject.sensitive.columns:
         groups = subject.groups(rows)
         sample = contributions(found.take(positions), subject.prepared, rows)
         published["groups"], internal["groups"], shares = _by_group(subject, groups, sample)
-        published["proxies"], internal["proxies"] = proxies.find(subject, rows, groups, shares)
+        if "proxies" not in published["not_applicable"]:
+            published["proxies"], internal["proxies"] = proxies.find(subject, rows, groups, shares)
     decision = _reasons(subject, methods, second)
     table = None
     if decision is not None:
@@ -93,6 +96,18 @@ def _read(
     seed = subject.config.seed
     internal["gradient_flow"] = gradient_flow(subject.model, subject.prepared.sequences, rows, seed)
     return Reading(published, internal, table)
+
+
+def _not_applicable(subject: Subject) -> dict[str, str]:
+    """Which readings mean nothing here, and why."""
+    found = {}
+    if subject.model.shape.task in HEADS:
+        found["proxies"] = "a model that answers step by step has no one state of a person to probe"
+    if not subject.sensitive.columns:
+        found |= dict.fromkeys(("groups", "proxies"), "the recipe names no sensitive features")
+    if subject.target.decision is None:
+        found["reasons"] = "reasons are those of decisions, and this model decides nothing"
+    return found
 
 
 def _by_group(

@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 
 from rnn.fit import Fit
-from rnn.model import SequenceModel, build
+from rnn.model import SequenceModel
 from rnn.privacy.noise import Keystream
-from tasks.artifacts import Prepared
-from tasks.evidence.scoring import losses_of, model_logits
+from tasks.artifacts import Prepared, fresh_model
+from tasks.evidence.scoring import row_losses
 from tasks.params import UserError
 from tasks.recipe import TrainPlan
 
@@ -59,7 +59,7 @@ def train_reference(
     batch = min(plan.train.expected_batch_size, len(rows))
     train = replace(plan.train, steps=steps, expected_batch_size=batch, seed=seed)
     fit = Fit(
-        build(plan.model, prepared.shape, seed),
+        fresh_model(plan.model, prepared, seed),
         prepared.sequences,
         rows,
         train,
@@ -82,11 +82,7 @@ def train_reference(
 
 def losses(model: SequenceModel, prepared: Prepared, rows: Rows) -> NDArray[np.float64]:
     """Return a model's loss of each row, float64 [n]."""
-    return losses_of(
-        model_logits(model, prepared.sequences, rows),
-        np.asarray(prepared.sequences.targets[rows]),
-        prepared.schema["task"],
-    )
+    return row_losses(model, prepared.sequences, rows)
 
 
 def reference_losses(

@@ -1,7 +1,7 @@
 """What register knows of a model, and what of it stands in MLflow: status, tags, figures."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -69,8 +69,30 @@ class Evidence:
         return {f"override_{k}": self.override[k] for k in OVERRIDE} if self.override else {}
 
     @property
+    def no_privacy(self) -> str | None:
+        """Why no privacy is claimed; None where it is."""
+        reason = self.decision.get("no_privacy")
+        return None if reason is None else str(reason)
+
+    @property
+    def privacy_words(self) -> str:
+        """Epsilon and delta, or that none is claimed."""
+        if self.no_privacy is not None:
+            return "no privacy is claimed"
+        return f"epsilon {self.decision['epsilon']:.3g}, delta {self.decision['delta']:g}"
+
+    @property
+    def epsilon_tags(self) -> dict[str, str]:
+        """Epsilon and delta; nothing where no privacy is claimed."""
+        if self.no_privacy is not None:
+            return {}
+        return {name: repr(self.decision[name]) for name in ("epsilon", "delta")}
+
+    @property
     def attack_tags(self) -> dict[str, str]:
-        """What attacks on the claim came to."""
+        """What attacks on the claim came to; where none is made, that and why."""
+        if self.no_privacy is not None:
+            return {"privacy": f"none: {self.no_privacy}"}
         block = (self.null_block or {}).get("verdict", "not measured")
         return {"attack": str(self.attack.get("verdict", "none")), "null_block": str(block)}
 
@@ -107,14 +129,33 @@ def flatten(values: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
 
 
 def metrics_of(evidence: Evidence) -> dict[str, float]:
-    """Return publishable figures, each with _low and _high where it has an interval."""
-    figures: dict[str, Any] = dict(evidence.metrics.get("model", {}))
-    decided = evidence.metrics.get("decision") or {}
+    """Return publishable figures as MLflow shows them; as in `figures_of`."""
+    return figures_of(evidence.metrics, evidence.decision, evidence.audit, evidence.null_block)
+
+
+def figures_of(
+    metrics: Mapping[str, Any],
+    decision: Mapping[str, Any],
+    audit: Mapping[str, Any],
+    null_block: Mapping[str, Any] | None,
+) -> dict[str, float]:
+    """Return publishable figures, each with _low and _high where it has an interval.
+
+    MLflow and DVC show the same, by the same names.
+
+    Args:
+        metrics: of all held-out people, as they may be shown.
+        decision: decision.json.
+        audit: audit/published/audit.json.
+        null_block: model/null_block.json; None where nothing measured the run.
+    """
+    figures: dict[str, Any] = dict(metrics.get("model", {}))
+    decided = metrics.get("decision") or {}
     figures |= {name: decided[name] for name in ("threshold", "approval_rate") if name in decided}
-    gate = evidence.audit.get("gate") or {}
+    gate = audit.get("gate") or {}
     figures["impact_ratio"] = gate.get("impact_ratio")
-    figures["epsilon"], figures["delta"] = (evidence.decision[n] for n in ("epsilon", "delta"))
-    figures |= null_block_figures(evidence.null_block)
+    figures["epsilon"], figures["delta"] = (decision[n] for n in ("epsilon", "delta"))
+    figures |= null_block_figures(null_block)
     flat: dict[str, float] = {}
     for name, figure in figures.items():
         parts = figure if isinstance(figure, dict) else {"value": figure}
@@ -135,8 +176,19 @@ def null_block_figures(block: Mapping[str, Any] | None) -> dict[str, Any]:
     }
 
 
-def score_of(metrics: Mapping[str, float], task: str) -> float:
-    """Return the one figure by which two versions are compared; higher is better."""
+def score_of(
+    metrics: Mapping[str, float], task: str, figures: Sequence[Mapping[str, Any]] = ()
+) -> float:
+    """Return the one figure by which two versions are compared; higher is better.
+
+    Args:
+        metrics: figures by name.
+        task: kind of target.
+        figures: of a kind that is a sequence itself, the most telling first.
+    """
+    for first in figures[:1]:
+        sign = 1.0 if first["better"] == "higher" else -1.0
+        return sign * metrics.get(first["name"], sign * float("-inf"))
     if task == "regression":
         return -metrics.get("mae", float("inf"))
     return metrics.get("auc" if task == "binary" else "accuracy", float("-inf"))

@@ -97,8 +97,9 @@ def mechanisms_for(plan: ReleasePlan, tables: int) -> tuple[Histogram, Histogram
         plan: with the part of the threshold.
         tables: F.
     """
+    epsilon, delta = plan.promise
     together = single_noise_for(
-        target_epsilon=plan.epsilon, delta=plan.delta, pure_epsilon=plan.threshold_epsilon
+        target_epsilon=epsilon, delta=delta, pure_epsilon=plan.threshold_epsilon
     )
     shares = (1 - plan.decision_share, plan.decision_share)
     scores, decisions = (
@@ -167,9 +168,9 @@ def account(
     return {
         "people": "held-out",
         "epsilon": single_epsilon(
-            noise_multiplier=together, delta=plan.delta, pure_epsilon=plan.threshold_epsilon
+            noise_multiplier=together, delta=plan.promise[1], pure_epsilon=plan.threshold_epsilon
         ),
-        "delta": plan.delta,
+        "delta": plan.promise[1],
         "unit": plan.unit,
         "adjacency": "zero-out: one unit's contribution is replaced by nothing",
         "mechanism": "two histograms with Gaussian noise, rounded to whole numbers",

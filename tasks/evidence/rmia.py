@@ -22,6 +22,8 @@ Variant = Literal["offline", "online"]
 # A loss beyond this is a likelihood of nothing; keeps ratios finite.
 _LARGEST_LOSS = 60.0
 _GRID = tuple(i / 10 for i in range(11))
+# The mean loss times this is the scale of a kind whose losses are no log likelihoods.
+_SCALES = {"regression": 2.0, "forecast": 1.0}
 
 
 @dataclass(frozen=True)
@@ -128,15 +130,19 @@ def choose_offline_a(referees: Referees, scale: float = 1.0) -> float:
 def scale_of(losses: Array, task: str) -> float:
     """Return what losses are divided by to be minus log likelihoods.
 
-    A classifier's are. A regression's are half squares of its error: with the variance of the
-    errors of people who were not trained on, they are those of a normal distribution.
+    A classifier's are, and of tokens and symbols each one's on average. A regression's are half
+    squares of its error: with the variance of the errors of people who were not trained on, they
+    are those of a normal distribution. A forecast's weigh absolute errors: with their mean as
+    scale, they are those of an asymmetric Laplace distribution.
 
     Args:
         losses: float [Z], of the population under the attacked model.
-        task: binary, multiclass or regression.
+        task: kind of target.
+
+    Source: Yu and Moyeed (2001), "Bayesian quantile regression", for the last.
     """
-    variance = 2 * float(losses.mean()) if len(losses) else math.nan
-    return variance if task == "regression" and variance > 0 else 1.0
+    scale = _SCALES.get(task, 0.0) * float(losses.mean()) if len(losses) else math.nan
+    return scale if scale > 0 else 1.0
 
 
 def attack_scores(

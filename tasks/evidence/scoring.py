@@ -8,8 +8,9 @@ import torch
 from numpy.typing import NDArray
 
 from rnn.batch import PreparedSequences
-from rnn.losses import example_losses
+from rnn.losses import batch_losses, example_losses
 from rnn.model import SequenceModel, probabilities
+from tasks.kinds.base import batches
 
 BATCH = 2048
 FLOOR = 1e-12
@@ -44,6 +45,24 @@ def losses_of(
     """Return each person's loss, float64 [n], as training counts it."""
     wanted = np.ascontiguousarray(targets, dtype=np.float64 if task == "regression" else np.int64)
     return example_losses(torch.from_numpy(logits), torch.from_numpy(wanted), task).numpy()
+
+
+@torch.no_grad()
+def row_losses(
+    model: SequenceModel, sequences: PreparedSequences, rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Return each sequence's loss as training counts it, of a model of any kind, float64 [n].
+
+    Args:
+        model: in evaluation mode.
+        sequences: prepared data.
+        rows: int64 [n].
+    """
+    found = np.zeros(len(rows))
+    for places, batch in batches(sequences, rows, model.shape.output_size):
+        outputs = model.outputs(batch).double()
+        found[places] = batch_losses(outputs, batch, model.shape).numpy()
+    return found
 
 
 def losses_of_scores(

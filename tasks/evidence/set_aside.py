@@ -50,8 +50,8 @@ def with_intervals(
 ) -> Measured:
     """Return predictions of one half of the people with intervals that the other half gave.
 
-    The model's half width is chosen privately; those of twin and baseline are exact, and stay
-    internal.
+    The model's half width is chosen privately, or exactly where no privacy is promised; those of
+    twin and baseline are exact, and stay internal.
 
     Args:
         person_ids: of each row, str [n].
@@ -78,14 +78,14 @@ def with_intervals(
         residuals = np.abs(actual - one.scores)[counted]
         widths[name] = (
             private_half_width(residuals, level, bounds, plan, stream)
-            if name == "model"
+            if name == "model" and plan.epsilon is not None
             else exact_half_width(residuals, level, bounds)
         )
     measured = {n: _of(one, ~aside, ends(one.scores, widths[n], bounds)) for n, one in made.items()}
     interval = {
         "level": level,
         "half_width": widths["model"],
-        "account": account(plan, stream),
+        "account": None if plan.epsilon is None else account(plan, stream),
     }
     return Measured(~aside, measured, interval)
 

@@ -17,11 +17,14 @@ from tasks.evidence.swap_release import publishable
 from tasks.evidence.swap_terms import UNKNOWN, Swapper, read_swaps
 from tasks.recipe import AuditConfig, ReleasePlan, SwapGroup, TargetPlan, TextLayout
 from tasks.table.released import read_data
+from tasks.table.tokens import Codec, codec_of
 
 Json = dict[str, Any]
 Array = NDArray[np.float64]
 
-UNKNOWN_ID, FIRST_ID = 1, 2
+UNKNOWN_ID = 1
+# No text is so long.
+WHOLE = 1 << 62
 
 
 @dataclass(frozen=True)
@@ -63,26 +66,18 @@ class Scored:
     scale: float = 1.0
 
 
-def texts_of(tokens: NDArray[np.generic], lengths: NDArray[np.int64], alphabet: str) -> list[str]:
+def texts_of(tokens: NDArray[np.generic], lengths: NDArray[np.int64], codec: Codec) -> list[str]:
     """Return texts from token ids end to end.
 
     Args:
-        tokens: int [total]: 0 padding, 1 unknown, then the alphabet in order.
+        tokens: int [total].
         lengths: int64 [n].
-        alphabet: characters from id 2 on.
+        codec: what each id stands for; an unknown token becomes one letter of no alphabet.
     """
-    points = np.array([ord(UNKNOWN)] * FIRST_ID + [ord(c) for c in alphabet], dtype="<u4")
-    whole = points[np.asarray(tokens, dtype=np.int64)].tobytes().decode("utf-32-le")
     ends = np.cumsum(lengths).tolist()
-    return [whole[start:end] for start, end in zip([0, *ends], ends, strict=False)]
-
-
-def tokens_of(texts: Sequence[str], alphabet: str) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """Return token ids end to end and where each text starts; the inverse of `texts_of`."""
-    number = {character: FIRST_ID + i for i, character in enumerate(alphabet)}
-    ids = [number.get(character, UNKNOWN_ID) for text in texts for character in text]
-    lengths = [len(text) for text in texts]
-    return np.array(ids, dtype=np.int32), np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+    return [
+        codec.text(tokens[start:end], UNKNOWN) for start, end in zip([0, *ends], ends, strict=False)
+    ]
 
 
 def changes(before: Scored, index: NDArray[np.int64], after: Array, side: Array) -> Changes:
@@ -133,12 +128,11 @@ class Scorer:
             recipe: name under data/.
             held: held-out texts.
             prepared: of the recipe.
-            layout: its alphabet and where texts are cut.
+            layout: its vocabulary and where texts are cut.
             level: confidence of the intervals.
         """
         self.model = artifacts.read_model(artifacts.folder(recipe, "model"))
         self.held, self.prepared, self.layout, self.level = held, prepared, layout, level
-        self.alphabet = "".join(dict.fromkeys(layout.alphabet))
 
     def row(self, groups: tuple[SwapGroup, ...], among: Sequence[int]) -> tuple[Json, list[int]]:
         """Return the figures of one way to swap, and which texts had a term.
@@ -148,7 +142,9 @@ class Scorer:
             among: numbers of the texts that may have a term.
         """
         swapper, texts = Swapper(groups), self.held.texts
-        found = {i: swapper.swap(texts[i], self.layout.max_length) for i in among}
+        # Words are whole wherever a text was cut.
+        cut = self.layout.max_length if self.layout.tokens == "characters" else WHOLE
+        found = {i: swapper.swap(texts[i], cut) for i in among}
         hits = {i: swapped for i, swapped in found.items() if swapped is not None}
         index = np.array(list(hits), dtype=np.int64)
         after = self.score([text for text, _ in hits.values()], self.held.rows[index])
@@ -160,7 +156,7 @@ class Scorer:
         from rnn.batch import PreparedSequences
         from tasks.evidence.scoring import model_logits, scores_of
 
-        tokens, offsets = tokens_of(texts, self.alphabet)
+        tokens, offsets = codec_of(self.layout).ids(pl.Series(texts, dtype=pl.String))
         people = PreparedSequences(
             sequences=tokens,
             missing=None,
@@ -174,11 +170,11 @@ class Scorer:
 
 
 def writable(group: SwapGroup, layout: TextLayout) -> tuple[SwapGroup, list[list[str]]]:
-    """Return a group with the pairs that the alphabet can write, and the others."""
-    known = set(layout.alphabet)
+    """Return a group with the pairs that the vocabulary can write, and the others."""
+    codec = codec_of(layout)
 
     def fits(pair: tuple[str, str]) -> bool:
-        return all(set(t.lower() if layout.lowercase else t) <= known for t in pair)
+        return UNKNOWN_ID not in codec.ids(pl.Series(list(pair), dtype=pl.String))[0]
 
     kept = tuple(pair for pair in group.pairs if fits(pair))
     return replace(group, pairs=kept), [list(p) for p in group.pairs if p not in kept]
@@ -217,7 +213,7 @@ def tables(scorer: Scorer, groups: Sequence[SwapGroup]) -> Json:
 
 
 def held_texts(
-    recipe: str, prepared: Any, predictions: pl.DataFrame, wanted: TargetPlan, alphabet: str
+    recipe: str, prepared: Any, predictions: pl.DataFrame, wanted: TargetPlan, codec: Codec
 ) -> Scored:
     """Return the held-out texts and what the private model made of them.
 
@@ -226,14 +222,14 @@ def held_texts(
         prepared: of the recipe.
         predictions: one row a held-out person.
         wanted: target and decision.
-        alphabet: characters of the token ids.
+        codec: of the token ids.
     """
     rows = predictions["row"].to_numpy().astype(np.int64)
     people, task, target = prepared.sequences, prepared.schema["task"], wanted.target
     starts, ends = people.offsets[rows], people.offsets[rows + 1]
     pieces = [people.sequences[a:b] for a, b in zip(starts.tolist(), ends.tolist(), strict=True)]
     tokens = np.concatenate(pieces) if pieces else np.zeros(0, dtype=np.int32)
-    texts = texts_of(tokens, ends - starts, alphabet)
+    texts = texts_of(tokens, ends - starts, codec)
     if task == "multiclass":
         columns = [f"score_{k}" for k in range(len(target.classes))]
         return Scored(texts, rows, predictions.select(columns).to_numpy(), task)
@@ -283,8 +279,7 @@ def swap_audit(
     if not isinstance(data.sequence, TextLayout):
         return None, None
     prepared = artifacts.read_prepared(recipe)
-    alphabet = "".join(dict.fromkeys(data.sequence.alphabet))
-    held = held_texts(recipe, prepared, predictions, wanted, alphabet)
+    held = held_texts(recipe, prepared, predictions, wanted, codec_of(data.sequence))
     scorer = Scorer(recipe, held, prepared, data.sequence, plan.confidence)
     about = {
         "what": what_changes(held.task, favourable),

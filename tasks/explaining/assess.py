@@ -25,6 +25,7 @@ from tasks.explaining.bench import (
 )
 from tasks.explaining.methods import explain_cells
 from tasks.explaining.question import Groups, Question
+from tasks.explaining.scores import SCORES
 from tasks.recipe import ExplainConfig
 
 Floats = NDArray[np.float64]
@@ -71,7 +72,8 @@ def prepare(
         other = shuffled(model, config.seed + draw)
         with torch.no_grad():
             embedded = other.embed(tokens)
-        others.append(replace(question, forward=other.forward_embedded, embedded=embedded))
+        forward = SCORES[model.shape.task].forward(other)
+        others.append(replace(question, forward=forward, embedded=embedded))
     return Trial(
         bench,
         ends,

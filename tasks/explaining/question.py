@@ -1,12 +1,12 @@
 """What is explained: one output of each person, as a function of what went in.
 
 B people, T the longest sequence among them, E embedded width, S static channels, F features of
-the sequence, G static features, d places in an output.
+the sequence, G static features, d places of an index.
 """
 
 import contextlib
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,8 +16,7 @@ from torch import Tensor, nn
 from rnn.batch import SequenceBatch
 from rnn.model import SequenceModel, real_steps
 from rnn.tape import Recorded
-
-Forward = Callable[[Tensor, Tensor, Tensor], Tensor]
+from tasks.explaining.scores import SCORES, Forward
 
 _HOOKS = ("_forward_pre_hooks", "_forward_hooks", "_backward_pre_hooks", "_backward_hooks")
 
@@ -42,17 +41,17 @@ class Groups:
 
 @dataclass(frozen=True)
 class Question:
-    """One output of each person.
+    """One number of each person.
 
-    A classifier's output is one of C logits: d = 1. A language model's is the logit of a token
-    after a step: outputs [B, T, C], d = 2; a forecast's may be one of several horizons.
+    Of a classifier it is one of C logits, of a language model how likely a token is after a step:
+    tasks.explaining.scores has one for every kind.
 
     Attributes:
-        forward: embedded [n, T, E], lengths [n], static [n, S] -> outputs [n, ...].
+        forward: embedded [n, T, E], lengths [n], static [n, S], index [n, d] -> [n].
         embedded: float [B, T, E].
         lengths: int64 [B].
         static: float [B, S].
-        index: int64 [B, d], the place of each person's output after the first dimension.
+        index: int64 [B, d], which output of each person is meant.
     """
 
     forward: Forward
@@ -83,15 +82,8 @@ class Question:
 
         Returns:
             float [n].
-
-        Raises:
-            ValueError: `index` does not name one number.
         """
-        outputs = self.forward(embedded, self.lengths[who], static)
-        index = self.index[who]
-        if index.shape[1] != outputs.ndim - 1:
-            raise ValueError(f"index has {index.shape[1]} places: {outputs.ndim - 1} needed")
-        return outputs[(torch.arange(len(who), device=who.device), *index.unbind(1))]
+        return self.forward(embedded, self.lengths[who], static, self.index[who])
 
     def answer_with(self, present: Tensor, fixed: Tensor, groups: Groups, who: Tensor) -> Tensor:
         """Return the output where some cells are at their baseline of zero.
@@ -121,14 +113,14 @@ def ask(model: SequenceModel, batch: SequenceBatch, index: Tensor | None = None)
     Args:
         model: in evaluation mode.
         batch: B people, at least one.
-        index: int64 [B, 1], which logit; by default the only one, or that of the predicted class.
+        index: int64 [B, d], which output; by default what the kind's score chooses.
     """
+    score = SCORES[model.shape.task]
     with torch.no_grad():
         embedded = model.embed(batch.inputs)
         if index is None:
-            logits = model.forward_embedded(embedded, batch.lengths, batch.static)
-            index = logits.argmax(1, keepdim=True)
-    return Question(model.forward_embedded, embedded, batch.lengths, batch.static, index)
+            index = score.index(model, batch)
+    return Question(score.forward(model), embedded, batch.lengths, batch.static, index)
 
 
 @contextlib.contextmanager

@@ -104,6 +104,21 @@ def run_table(run: Json | None) -> Table | None:
     return Table(("Figure", "Value"), tuple(_cells(run)))
 
 
+def secrets_table(found: Json | None) -> Table | None:
+    """Return how far secrets in invented text were given away; None where there were none."""
+    if not found:
+        return None
+    rows = [
+        (name, number(one["secrets"]), interval(one["mean"], digits=2),
+         interval(one["highest"], digits=1), number(one["p_value"]), number(one["fit_p_value"]))
+        for name, one in (("as the recipe trains", found["private"]),
+                          ("without privacy", found["plain"]))
+    ]  # fmt: skip
+    headers = ("Training", "Secrets put in", "Mean exposure, bits", "Highest", "p of no memory",
+               "p of the fit")  # fmt: skip
+    return Table(headers, tuple(rows))
+
+
 def section(found: Json, attack: Json) -> Json:
     """Return what the internal section shows.
 
@@ -129,4 +144,6 @@ def section(found: Json, attack: Json) -> Json:
         "by_group": by_group(membership),
         "run": run_table(run),
         "no_run": attack.get("no_run"),
+        "secrets": secrets_table(attack.get("secrets")),
+        "secret": attack.get("secrets"),
     }

@@ -127,4 +127,5 @@ def published(found: Json) -> dict[str, Any]:
         "carriers": carriers(found["proxies"]),
         "ablations": ablations(found["proxies"]),
         "reasons": reasons(found["reasons"]),
+        "not_applicable": found.get("not_applicable") or {},
     }

@@ -18,7 +18,7 @@ def people(local: Json) -> list[Json]:
         characters = person.get("characters", [])
         sizes += [abs(c["attribution"]) for c in characters]
         table = Table(
-            ("Character", "Attribution"),
+            ("Token", "Attribution"),
             tuple((c["text"], number(c["attribution"])) for c in characters),
         )
         shown.append({**person, "largest": max(sizes, default=0.0) or 1.0, "table": table})
@@ -73,5 +73,6 @@ def internal(local: Json, how_good: Json | None) -> dict[str, Any]:
         "counts": {k: local["reasons"][k] for k in ("explained", "unfavourable")}
         if local["reasons"]
         else None,
+        "not_applicable": local.get("not_applicable") or {},
         "gradient_flow": gradient_flow(local["gradient_flow"]),
     }

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from tasks import figures
+from tasks.evidence.attributions import TOKENS
 from tasks.pages.exhibits import Exhibit, Json, Table, exhibit, row_of
 from tasks.pages.html import interval, number, percent
 
@@ -34,8 +35,14 @@ def method_name(method: str) -> str:
 
 
 def short(name: str) -> str:
-    """Return a feature's name for a narrow axis: of a character the character alone."""
-    return name.removeprefix("character ")
+    """Return a feature's name for a narrow axis: of a token the token alone.
+
+    Example:
+        >>> short("word “cat”"), short("age")
+        ('“cat”', 'age')
+    """
+    kind, quoted, token = name.partition("“")
+    return quoted + token if kind.strip() in TOKENS.values() else name
 
 
 def groups(found: Json | None) -> list[Json]:

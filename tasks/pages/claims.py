@@ -6,6 +6,7 @@ from typing import Any
 from rnn.config import PrivacySpent
 from tasks.pages.html import number, percent, power
 from tasks.pages.trade_off import Promise
+from tasks.recipe import NoPrivacy
 
 Json = dict[str, Any]
 
@@ -35,25 +36,51 @@ def privacy_words(spent: PrivacySpent, promise: Promise) -> str:
     )
 
 
+def no_privacy_words(without: NoPrivacy) -> str:
+    """Say plainly that nothing is promised."""
+    return (
+        f"No privacy is claimed, and none is kept: {without.reason}. The model was trained without "
+        "clipping and without noise, and whoever has it may find out what it was trained on."
+    )
+
+
 def claims(found: Json) -> list[Json]:
-    """Return the four claims: verdict, figure, range, words, and where to read on."""
-    spent, decision, audit = found["spent"], found["decision"], found["audit"]
+    """Return the claims: verdict, figure, range, words, and where to read on."""
+    decision, gate = found["decision"], found["audit"].get("gate")
+    rest = [_fairness_claim(gate, decision), _attribution_claim(found["attributions"])]
+    if isinstance(found["spent"], NoPrivacy):
+        return [_no_privacy_claim(found["spent"], decision), *rest]
+    return [_privacy_claim(found), _attack_claim(found["attack"], found["null_block"]), *rest]
+
+
+def _no_privacy_claim(without: NoPrivacy, decision: Json) -> Json:
+    """That there is none, which is no merit: a pass would look like one."""
+    verdict = _checked(decision, "privacy")
+    return {
+        "name": "Privacy",
+        "verdict": "not judged" if verdict == "pass" else verdict,
+        "value": "None claimed",
+        "range": "no ε, no attack",
+        "words": f"{without.reason}.",
+        "section": "privacy",
+        "link": "What that means",
+    }
+
+
+def _privacy_claim(found: Json) -> Json:
+    """Epsilon, and what it leaves an attacker."""
+    spent, decision = found["spent"], found["decision"]
     promise: Promise = found["promise"]
-    return [
-        {
-            "name": "Privacy",
-            "verdict": _checked(decision, "epsilon", "noise"),
-            "value": f"ε {number(spent.epsilon, 2)}",
-            "range": f"upper bound at δ = {power(format(spent.delta, 'g'))}, per {spent.unit}",
-            "words": f"Accusing 1 in 100 wrongly, an attacker finds at most "
-            f"{percent(promise.most_found(0.01))} of those in the data.",
-            "section": "privacy",
-            "link": "How privacy is kept",
-        },
-        _attack_claim(found["attack"], found["null_block"]),
-        _fairness_claim(audit.get("gate"), decision),
-        _attribution_claim(found["attributions"]),
-    ]
+    return {
+        "name": "Privacy",
+        "verdict": _checked(decision, "epsilon", "noise"),
+        "value": f"ε {number(spent.epsilon, 2)}",
+        "range": f"upper bound at δ = {power(format(spent.delta, 'g'))}, per {spent.unit}",
+        "words": f"Accusing 1 in 100 wrongly, an attacker finds at most "
+        f"{percent(promise.most_found(0.01))} of those in the data.",
+        "section": "privacy",
+        "link": "How privacy is kept",
+    }
 
 
 def _attribution_claim(found: Json) -> Json:

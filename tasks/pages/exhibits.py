@@ -27,6 +27,7 @@ NAMES = {
     "fnr": "False negative rate",
     "ppv": "Precision",
     "accuracy": "Accuracy",
+    "macro_f1": "Macro F1",
     "recall": "Recall",
     "auc": "AUC",
     "mae": "Mean absolute error",
@@ -79,7 +80,8 @@ def shown(metric: str, figure: Json | None) -> str:
         whole = [round(figure[k]) for k in ("value", "low", "high") if figure.get(k) is not None]
         ends = f" ({number(whole[1])} to {number(whole[2])})" if len(set(whole)) == 3 else ""
         return number(whole[0]) + ends
-    return interval(figure, "percent" if metric in SHARES else "number")
+    kind = "percent" if metric in SHARES else "number"
+    return interval(figure, kind, int((figure or {}).get("digits", 3)))
 
 
 def enough(figure: Json) -> Json | None:

@@ -48,9 +48,10 @@ def tables_of(feature: Json, missing: str) -> list[tuple[str, Table]]:
     """Return a feature's tables with captions: counts, scores, comparisons."""
     name = feature["name"]
     metrics = {m for g in feature["groups"] for m in g["metrics"]}
+    own = feature.get("figures", [])
     # Without a count of people among them, rates stand with the other figures.
     counted = [m for m in COUNTED if m in metrics] if "n" in metrics else []
-    scored = [m for m in (*COUNTED, *SCORED) if m in metrics and m not in counted]
+    scored = own or [m for m in (*COUNTED, *SCORED) if m in metrics and m not in counted]
     found = []
     if counted:
         found.append((f"People and decisions by {name}", group_table(feature, counted, missing)))
@@ -65,7 +66,7 @@ def tables_of(feature: Json, missing: str) -> list[tuple[str, Table]]:
     compared = feature["comparisons"]["to_reference"]
     if compared:
         title = f"Differences by {name}, from {feature['reference']}"
-        found.append((title, differences(compared, missing)))
+        found.append((title, differences(compared, missing, own or TESTED)))
     if feature["comparisons"].get("to_highest"):
         table = to_highest(feature["comparisons"]["to_highest"], missing)
         found.append((f"Selection rates by {name}, against the highest", table))
@@ -80,9 +81,9 @@ def _people(group: Json, missing: str) -> str:
     return number(group["n"]) if group["n"] is not None else missing
 
 
-def differences(rows: Sequence[Json], missing: str) -> Table:
+def differences(rows: Sequence[Json], missing: str, tested: Sequence[str] = TESTED) -> Table:
     """Return signed differences to the reference, ratios, and what could have been seen."""
-    metrics = [m for m in TESTED if f"{m}_difference" in rows[0]]
+    metrics = [m for m in tested if f"{m}_difference" in rows[0]]
     ratio = "impact_ratio" in rows[0]
     headers = ["Group", *(f"{name_of(m)}, difference" for m in metrics)]
     if ratio:
@@ -156,7 +157,8 @@ def features(audit: Json, bar: float | None, prefix: str = "group") -> list[Json
     for position, feature in enumerate(singles):
         name = f"{prefix}-{position}"
         metrics = dict.fromkeys(m for g in feature["groups"] for m in g["metrics"])
-        wanted = [m for m in DRAWN if m in metrics] or list(metrics)[:1]
+        own = feature.get("figures", [])
+        wanted = own[:1] or [m for m in DRAWN if m in metrics] or list(metrics)[:1]
         if "selection_rate" in wanted:
             wanted = ["selection_rate"]
         drawn = [exhibits.group_rates(name, feature, m, _over(audit, m), missing) for m in wanted]

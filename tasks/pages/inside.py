@@ -7,6 +7,8 @@ from tasks.pages import fairness
 from tasks.pages.exhibits import Exhibit, Json, Table, exhibit, name_of, row_of, shown
 from tasks.pages.html import interval, number
 
+COST = ("loss", "skill", "accuracy", "mae")
+
 
 def training(curves: dict[str, Json]) -> list[Exhibit]:
     """Return training curves of model and twin.
@@ -49,13 +51,19 @@ def pair_name(key: str) -> str:
     return f"{name_of(metric)}, {one or 'model'} − {other}"
 
 
-def paired(differences: Json) -> Exhibit | None:
-    """Return paired differences between models."""
+def paired(differences: Json, own: Sequence[str] = ()) -> Exhibit | None:
+    """Return paired differences between models.
+
+    Args:
+        differences: by key.
+        own: figures of the kind of target, which have scales of their own: the first is drawn.
+    """
     wanted = {pair_name(k): v for k, v in differences.items()}
     if not wanted:
         return None
     title = "Paired differences on the same people"
-    rows = [row_of(name, figure) for name, figure in wanted.items() if "Loss" not in name]
+    drawn = [n for n in wanted if (n.startswith(name_of(own[0])) if own else "Loss" not in n)]
+    rows = [row_of(name, wanted[name]) for name in drawn]
     svg = figures.forest("paired", title, rows, axis="difference", bar=0.0, bar_name="equal")
     table = [(name, interval(f, digits=4)) for name, f in wanted.items()]
     return exhibit(title, "Left of 0 the first named is lower.", svg, ("Pair", "Difference"), table)
@@ -87,14 +95,14 @@ def privacy_cost(tables: Sequence[Json]) -> list[Json]:
         rows = [(g["label"], interval(g["loss"], digits=4)) for g in groups]
         note = "Right of 0 privacy costs the group."
         drawn = exhibit(title, note, svg, ("Group", "Loss, private − twin"), rows)
-        table = _cost_table(groups, feature["reference"])
+        table = _cost_table(groups, feature["reference"], feature.get("figures", COST))
         found.append({"exhibit": drawn, "table": table, "name": feature["name"]})
     return found
 
 
-def _cost_table(groups: Sequence[Json], reference: str) -> Table:
+def _cost_table(groups: Sequence[Json], reference: str, named: Sequence[str]) -> Table:
     """Every figure of privacy's cost by group."""
-    metrics = [m for m in ("loss", "skill", "accuracy", "mae") if m in groups[0]]
+    metrics = [m for m in named if m in groups[0]]
     headers = ["Group", "People", *(f"{name_of(m)}, private − twin" for m in metrics)]
     headers += [f"{name_of(m)}, beyond that of {reference}" for m in metrics]
     headers += ["Decided otherwise by the twin"] if "disagreement" in groups[0] else []

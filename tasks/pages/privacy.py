@@ -8,6 +8,7 @@ from tasks.pages.claims import account
 from tasks.pages.exhibits import Json, Table
 from tasks.pages.html import interval, number, percent, power
 from tasks.pages.trade_off import Promise, event_of, trade_off
+from tasks.recipe import NoPrivacy
 
 MECHANISMS = {
     "sampled_gaussian": "Gaussian noise on a Poisson sample",
@@ -178,13 +179,15 @@ def not_covered(spent: PrivacySpent, held_out: str) -> list[str]:
 
 
 def section(found: Json, words: str, held_out: str) -> Json:
-    """Return what the publishable section shows.
+    """Return what the publishable section shows; of a recipe without privacy, why there is none.
 
     Args:
         found: what was read of published files, and the ledger's promise.
         words: the lead.
         held_out: what the audit's figures leave uncovered.
     """
+    if isinstance(found["spent"], NoPrivacy):
+        return {"words": words, "none": found["spent"].reason, "table": Table((), ())}
     spent, block, source = found["spent"], found["null_block"], found["audit"].get("source")
     promise: Promise = found["promise"]
     attacks = {"null block": (block or {}).get("points") or []}
@@ -211,6 +214,8 @@ def card(section: Json, attack: Json) -> Json:
         section: from `section`.
         attack: attack/published/attack.json.
     """
+    if "none" in section:
+        return {"no_privacy": section["none"], "gains": [], "ledger": (), "tests": []}
     run = section["measured"]
     tests = [
         {
@@ -227,6 +232,7 @@ def card(section: Json, attack: Json) -> Json:
     for name, claimed, found, _ in run["table"].rows if run else ():
         tests.append({"name": name, "verdict": "", "found": f"{found}; claimed {claimed}"})
     return {
+        "no_privacy": None,
         "gains": section["gains"],
         "ledger": section["ledger"].rows,
         "ledger_words": f"{section['parallel']} {section['together']} {section['cross_check']}",

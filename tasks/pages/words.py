@@ -62,11 +62,28 @@ def _range(feature: Json) -> str:
     return "one of " + ", ".join(map(str, feature["values"]))
 
 
+def _vocabulary(sequence: Json) -> str:
+    """Where the tokens of a text come from."""
+    listed = sequence.get("vocabulary")
+    if not listed:
+        return f"alphabet {sequence['alphabet']!r}"
+    stated = f"{len(listed['values'])} stated" if listed.get("values") else ""
+    package = listed.get("package")
+    told = {
+        "file": f"those of {listed.get('file')}",
+        "package": f"the first {package['size']:,} of {package['member']}" if package else "",
+        "private": "those that enough training people have, drawn privately",
+        "training": f"the {listed.get('training')} commonest of training rows",
+    }
+    found = [stated, *(words for name, words in told.items() if listed.get(name))]
+    return " and ".join(part for part in found if part)
+
+
 def _features(data: Json) -> Table:
     """What the model reads."""
     sequence = data["sequence"]
     if sequence["layout"] == "text":
-        rows = [("characters", "sequence", "", f"alphabet {sequence['alphabet']!r}")]
+        rows = [(sequence.get("tokens", "characters"), "sequence", "", _vocabulary(sequence))]
     else:
         rows = [
             (f["name"], "sequence", f.get("unit") or "", _range(f)) for f in sequence["features"]
@@ -84,6 +101,8 @@ def _layout(sequence: Json) -> str:
         return f"One row a person, {len(steps)} steps: {steps[0]} to {steps[-1]}."
     if sequence["layout"] == "long":
         return f"One row an event; the latest {sequence['max_length']} of each person are read."
+    if sequence.get("tokens", "characters") != "characters":
+        return f"Text, read as {sequence['tokens']}, at most {sequence['max_length']}."
     return f"Text, read character by character, at most {sequence['max_length']}."
 
 
@@ -108,19 +127,26 @@ def data_words(data: Json, settings: Json) -> Json:
     """
     target = data["target"]
     names = target["names"] or [str(c) for c in target["classes"]]
-    scale = f"from {target['bounds'][0]:g} to {target['bounds'][1]:g}" if target["bounds"] else ""
     sensitive = [
         s["name"] + (" (fed to the model)" if s["feed"] else "") for s in data["sensitive"]
     ]
     return {
         "layout": _layout(data["sequence"]),
-        "target": f"{target['column']}, {target['kind']}: {', '.join(names) or scale}",
+        "target": _target(target, names),
         "decision": _decision(data.get("decision"), target, names)
         + _by_group(settings.get("mitigation") or {}),
         "split": _split(data["split"]),
         "sensitive": ", ".join(sensitive) or "none",
         "features": _features(data),
     }
+
+
+def _target(target: Json, names: list[str]) -> str:
+    """Column and kind; classes, or the scale, where there are any."""
+    bounds = target["bounds"]
+    values = ", ".join(names) or (f"from {bounds[0]:g} to {bounds[1]:g}" if bounds else "")
+    named = f"{target['column'] or 'the text itself'}, {target['kind'].replace('_', ' ')}"
+    return f"{named}: {values}" if values else named
 
 
 def _decision(decision: Json | None, target: Json, names: list[str]) -> str:
@@ -193,6 +219,11 @@ def _set_aside(interval: Json | None) -> str:
     if not interval:
         return ""
     account = interval["account"]
+    if account is None:
+        return (
+            " The width of prediction intervals comes from other held-out rows, half of all by a "
+            "hash of each one's id, which are in no other figure."
+        )
     return (
         " The width of prediction intervals was chosen privately among other held-out people, "
         "half of all by a hash of each one's id, who are in no other figure: a "

@@ -24,6 +24,7 @@ def sequences_of(encoded: Encoded, data: DataConfig) -> PreparedSequences:
         static=encoded.static,
         targets=np.zeros(len(encoded), dtype=np.int64),
         missing_indicators=data.missing_indicators and encoded.missing is not None,
+        next_token=data.target.kind == "next_token",
     )
 
 

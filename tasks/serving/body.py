@@ -1,6 +1,7 @@
 """What a client sends, as a table: JSON rows or CSV. A mistake names the field, never a value."""
 
 import io
+import sys
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -89,6 +90,9 @@ def _column(name: str, rows: Sequence[Mapping[str, Any]]) -> pl.Series:
         raise Refused(name, f"row {number}: a number, a text, true, false or null is needed")
     if kinds == {int} and all(v is None or abs(v) < 2**63 for v in values):
         return pl.Series(name, values, dtype=pl.Int64)
+    for number, value in enumerate(values, start=1):
+        if isinstance(value, int) and abs(value) > sys.float_info.max:
+            raise Refused(name, f"row {number}: the number is too large")
     if kinds and kinds <= {int, float}:
         return pl.Series(name, [None if v is None else float(v) for v in values], dtype=pl.Float64)
     return pl.Series(name, [_text(v) for v in values], dtype=pl.String)

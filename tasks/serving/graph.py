@@ -95,10 +95,31 @@ def _layer(graph: _Graph, model: SequenceModel, layer: int, steps: str, last: bo
 def _real(graph: _Graph, outputs: str) -> str:
     """Bool [B, T, 1], true where a step is not padding; outputs are [B, T, .]."""
     steps = graph.node("Shape", [outputs], start=1, end=2)
-    zero, one = graph.constant("zero", np.int64(0)), graph.constant("one", np.int64(1))
+    number = len(graph.weights)
+    zero = graph.constant(f"zero_{number}", np.int64(0))
+    one = graph.constant(f"one_{number}", np.int64(1))
     count = graph.node("Squeeze", [steps])
     numbers = graph.reshaped(graph.node("Range", [zero, count, one]), 1, -1, 1)
     return graph.node("Less", [numbers, graph.reshaped("lengths", -1, 1, 1)])
+
+
+def _convolved(graph: _Graph, model: SequenceModel, steps: str) -> str:
+    """Convolutions over time with SiLU, padded steps zero before each: [B, T, E]."""
+    if not model.config.conv:
+        return steps
+    real = _real(graph, steps)
+    nothing = graph.constant("no_step", np.float32(0))
+    for index, layer in enumerate(model.conv.layers):
+        ahead = model.conv.ahead(layer)
+        weight = _numpy(layer.weight)
+        names = [graph.constant(f"conv_{index}", weight)]
+        names.append(graph.constant(f"conv_{index}_bias", _numpy(layer.bias)))
+        kept = graph.node("Where", [real, steps, nothing])
+        kept = graph.node("Transpose", [kept], perm=[0, 2, 1])
+        made = graph.node("Conv", [kept, *names], pads=[weight.shape[2] - 1 - ahead, ahead])
+        made = graph.node("Mul", [made, graph.node("Sigmoid", [made])])
+        steps = graph.node("Transpose", [made], perm=[0, 2, 1])
+    return steps
 
 
 def _pooled(graph: _Graph, model: SequenceModel, outputs: str) -> str:
@@ -127,6 +148,7 @@ def _encoded(graph: _Graph, model: SequenceModel) -> str:
     if model.shape.vocabulary_size:
         table = graph.constant("embedding", _numpy(model.embedding.weight))
         steps = graph.node("Gather", [table, "inputs"])
+    steps = _convolved(graph, model, steps)
     steps = graph.node("Transpose", [steps], perm=[1, 0, 2])
     graph.nodes.append(
         helper.make_node("Cast", ["lengths"], ["lengths_int32"], to=TensorProto.INT32)

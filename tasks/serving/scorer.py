@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from pydantic_core import to_json
 
 from rnn.batch import PreparedSequences
+from rnn.config import SCORED_TASKS
 from tasks.artifacts import read_json, read_model
 from tasks.example import example_rows
-from tasks.params import validate
+from tasks.params import UserError, validate
 from tasks.recipe import DataConfig
 from tasks.serving.answers import answered, sequences_of, threshold_of
 from tasks.serving.graph import onnx_model
@@ -72,9 +73,16 @@ class Scorer:
         """
         path = folder / "serving.json"
         serving = read_json(path)
+        data = validate(DataConfig, serving["data"], f"{path}: data")
+        if not data.target.is_scored:
+            raise UserError(
+                f"{identity.get('name', folder)}: target.kind = {data.target.kind} has no graph "
+                f"for ONNX Runtime; allowed here are {', '.join(SCORED_TASKS)}; mlflow.pyfunc "
+                "loads and asks this model"
+            )
         return cls(
             session_of(folder, threads),
-            validate(DataConfig, serving["data"], f"{path}: data"),
+            data,
             serving["threshold"],
             serving.get("by_group"),
             serving.get("half_width"),

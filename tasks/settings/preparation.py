@@ -12,11 +12,12 @@ from tasks.settings.private import PrivateBounds, PrivateCounts, PrivateMean, Pr
 
 Feature = WideFeature | ColumnFeature
 Settings = PrivateBounds | PrivateVocabulary | PrivateMean | PrivateCounts
-Kind = Literal["bounds", "values", "alphabet", "missing", "counts"]
+Kind = Literal["bounds", "values", "alphabet", "tokens", "missing", "counts"]
 _WORDS = {
     "bounds": "bounds of {}",
     "values": "values of {}",
     "alphabet": "alphabet of {}",
+    "tokens": "vocabulary of {}",
     "missing": "mean of {}, for missing cells",
     "counts": "people by {}",
 }
@@ -119,6 +120,9 @@ def drawn_of(data: DataConfig) -> tuple[Drawn, ...]:
         if layout.private_alphabet is not None:
             name, field = " and ".join(layout.columns), "data.sequence"
             found.append(Drawn("alphabet", name, field, layout.columns, layout.private_alphabet))
+        if layout.vocabulary is not None and layout.vocabulary.private is not None:
+            name, field = " and ".join(layout.columns), "data.sequence.vocabulary"
+            found.append(Drawn("tokens", name, field, layout.columns, layout.vocabulary.private))
     else:
         for feature in layout.features:
             found += of_feature(feature, "data.sequence.features", False)
@@ -165,8 +169,10 @@ class PreparationPlan:
     events: tuple[Event, ...] = ()
 
 
-def preparation_plan(data: DataConfig, privacy: PrivacyConfig) -> PreparationPlan:
-    """Return what prepare needs to know of a recipe's privacy."""
+def preparation_plan(data: DataConfig, privacy: PrivacyConfig | None) -> PreparationPlan:
+    """Return what prepare needs to know of a recipe's privacy; None where it promises none."""
+    if privacy is None:
+        return PreparationPlan()
     events = preparation_events(data, privacy)
     if not events:
         return PreparationPlan()

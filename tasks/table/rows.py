@@ -7,7 +7,7 @@ from pathlib import Path
 import polars as pl
 
 from tasks.params import UserError
-from tasks.recipe import DataConfig, LongLayout
+from tasks.recipe import DataConfig, LongLayout, SeriesLayout
 from tasks.table import sources
 from tasks.table.cells import ROW, RowError, column, numbers, times
 from tasks.table.people import columns, event_persons, person_columns
@@ -65,12 +65,13 @@ def gather(table: Table, folder: Path) -> Iterator[pl.DataFrame]:
         table: the raw rows.
         folder: an empty folder for what does not fit into memory.
     """
-    if not isinstance(table.data.sequence, LongLayout):
+    if not isinstance(table.data.sequence, LongLayout | SeriesLayout):
         yield from table.batches()
         return
     rows = sum(sources.about_rows(table.data.source, path) for path in table.paths)
     parts = -(-rows // PART_ROWS)
-    if parts > 1:
+    # One series that is nobody's stays whole.
+    if parts > 1 and table.data.person is not None:
         yield from scatter(_typed(table), table.data.person or "", parts, folder)
         return
     batches = list(table.batches())
@@ -81,7 +82,7 @@ def gather(table: Table, folder: Path) -> Iterator[pl.DataFrame]:
 def _typed(table: Table) -> Iterator[pl.DataFrame]:
     """Batches with the person's id as text, and numbers and times as such: less to carry."""
     data, layout = table.data, table.data.sequence
-    assert isinstance(layout, LongLayout)
+    assert isinstance(layout, LongLayout | SeriesLayout)
     nulls = data.source.null_values
     uses = Counter([*(f.column for f in layout.features), layout.time, *person_columns(data)])
     plain = [f for f in layout.features if f.is_number and uses[f.column] == 1]
@@ -90,7 +91,7 @@ def _typed(table: Table) -> Iterator[pl.DataFrame]:
         for feature in plain:
             field = f"data.sequence.features.{feature.name}"
             found.append(numbers(column(batch, feature.column, field, nulls)))
-        if uses[layout.time] == 1:
+        if uses[layout.time] == 1 and isinstance(layout, LongLayout):
             cells = column(batch, layout.time, "data.sequence.time", nulls)
             found.append(times(cells, layout.time_format).alias(layout.time))
         yield batch.with_columns(found)

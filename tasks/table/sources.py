@@ -11,13 +11,16 @@ import polars as pl
 
 from tasks.artifacts import digest_file, replacing_file
 from tasks.params import UserError
-from tasks.recipe import PathSource, Source, SourceFile
+from tasks.readers import READERS
+from tasks.recipe import PathSource, ReaderSource, Source, SourceFile
 from tasks.table.cells import missing_column
 
 Format = Literal["csv", "parquet", "ndjson"]
 
 # Outside data/, so that a wiped data folder costs no second digest and no second download.
 STATE = Path(".sordino")
+# What fetch makes of the files of a reader.
+TABLE = "table.parquet"
 
 _PIECE = 1 << 20
 _COMPRESSED = (".gz", ".zst")
@@ -42,8 +45,11 @@ def resolve(source: Source) -> tuple[SourceFile, ...]:
         downloaded.
 
     Raises:
-        UserError: no file matches.
+        UserError: no file matches, or there is no such reader.
     """
+    if isinstance(source, ReaderSource) and source.reader not in READERS:
+        known = ", ".join(READERS) or "none"
+        raise UserError(f"data.source.reader = {source.reader!r}: known readers: {known}")
     if not isinstance(source, PathSource):
         return ()
     found = sorted(p for p in glob.glob(source.path, recursive=True) if Path(p).is_file())  # noqa: PTH207

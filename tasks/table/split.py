@@ -14,6 +14,8 @@ from tasks.table.people import PERSON
 SIDES = ("train", "test")
 STATED = "__stated__"
 LATE = "__late__"
+# Of windows of series, which are cut to their sides.
+SIDE = "__side__"
 
 _SLICE = 100_000
 
@@ -108,6 +110,8 @@ def sides(people: pl.DataFrame, split: Split) -> pl.Series:
     Raises:
         UserError: one person is stated to be in both.
     """
+    if SIDE in people.columns:
+        return people[SIDE]
     if STATED in people.columns:
         _refuse_both(people)
         return people[STATED]
@@ -139,7 +143,7 @@ def refuse_useless(targets: NDArray[np.generic], side: pl.Series, data: DataConf
     """Make sure that both sides have people, and more than one class each.
 
     Args:
-        targets: int64 [N] classes, or float32 [N].
+        targets: as prepare writes them; looked at where they are one class a person.
         side: str [N].
         data: the recipe's data block.
 
@@ -147,13 +151,16 @@ def refuse_useless(targets: NDArray[np.generic], side: pl.Series, data: DataConf
         UserError: a side is empty, or has one class only.
     """
     for name in SIDES:
-        mine = targets[(side == name).to_numpy()]
-        if not len(mine):
+        here = (side == name).to_numpy()
+        if not here.any():
             raise UserError(
-                f"data.split: nobody of {len(targets)} people is in {name} "
+                f"data.split: nobody of {len(side)} people is in {name} "
                 f"(train = {data.split.train:g})"
             )
-        if data.target.kind != "regression" and (mine == mine[0]).all():
+        if data.target.kind not in ("binary", "multiclass"):
+            continue
+        mine = targets[here]
+        if (mine == mine[0]).all():
             only = data.target.classes[int(mine[0])]
             raise UserError(
                 f"data.target: column {data.target.column}: {name} has one class only, {only!r} "

@@ -112,6 +112,30 @@ def test_learning_rates_by_hand():
     assert {learning_rate(_config(), step) for step in range(12)} == {0.01}
 
 
+def test_other_schedules_by_hand():
+    linear = _config(learning_rate=1.0, schedule="linear", warmup_steps=2, steps=12)
+    assert [learning_rate(linear, step) for step in (0, 2, 7, 11)] == pytest.approx(
+        [0.5, 1, 0.5, 0.1]
+    )
+    halving = _config(learning_rate=1.0, schedule="halving", steps=10)
+    assert [learning_rate(halving, step) for step in range(10)] == pytest.approx(
+        [1, 1, 0.5, 0.5, 0.25, 0.25, 0.125, 0.125, 0.0625, 0.0625]
+    )
+
+
+def test_a_whole_gradient_is_clipped_without_privacy_alone():
+    def moved(clip, private):
+        fit = _fit(_config(optimizer="sgd", learning_rate=1.0, gradient_clip=clip), private=private)
+        before = [p.detach().clone() for p in fit.model.parameters()]
+        fit.step()
+        pairs = zip(before, fit.model.parameters(), strict=True)
+        return torch.stack([(p.detach() - b).square().sum() for b, p in pairs]).sum().sqrt()
+
+    free = moved(None, private=False)
+    assert moved(0.01, private=False) == pytest.approx(0.01, rel=1e-4) and free > 0.011
+    assert moved(0.01, private=True) == moved(None, private=True)
+
+
 def test_average_of_weights_by_hand():
     fit = _fit(_config(averaging=0.5), private=False)
     average = {n: t.clone() for n, t in fit.average.items()}

@@ -7,7 +7,7 @@ import torch
 
 from rnn.config import InputShape, ModelConfig
 from rnn.losses import example_losses
-from rnn.model import build, last_hidden, probabilities
+from rnn.model import SequenceModel, build, last_hidden, probabilities
 
 NUMBERS = InputShape(input_size=3, vocabulary_size=0, static_size=1, output_size=1, task="binary")
 TOKENS = InputShape(
@@ -85,3 +85,16 @@ def test_probabilities_sum_or_stay():
     assert probabilities(torch.zeros(2, 1), "binary").tolist() == [0.5, 0.5]
     assert probabilities(torch.zeros(1, 4), "multiclass").sum() == 1
     assert probabilities(torch.tensor([[3.0]]), "regression").tolist() == [3.0]
+
+
+def test_initial_weights_are_as_the_settings_say():
+    shape = InputShape(input_size=3, vocabulary_size=0, static_size=0, output_size=1, task="binary")
+    drawn = build(ModelConfig(hidden_size=16, initialisation="uniform"), shape, 0)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        plain = SequenceModel(ModelConfig(hidden_size=16), shape)
+    for name, weight in plain.state_dict().items():
+        torch.testing.assert_close(drawn.state_dict()[name], weight, rtol=0, atol=0)
+    gates = build(ModelConfig(hidden_size=16), shape, 0).recurrent.weight_hh_l0.split(16)
+    for gate in gates:
+        torch.testing.assert_close(gate @ gate.T, torch.eye(16), rtol=0, atol=1e-5)

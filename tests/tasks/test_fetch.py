@@ -1,20 +1,33 @@
 """Downloads are checked, kept for the next time, and leave nothing when they are wrong."""
 
 import hashlib
-import subprocess
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
+import polars as pl
 import pytest
 
 from tasks import artifacts, fetch
 from tasks.params import UserError
-from tasks.recipe import PathSource, PypiSource, Source, SourceFile, SourcePlan, UrlSource
-from tasks.table import downloads
+from tasks.recipe import (
+    PackageFile,
+    PathSource,
+    PypiSource,
+    ReaderSource,
+    Source,
+    SourceFile,
+    SourcePlan,
+    UrlSource,
+)
+from tasks.table import packages
+from tests import toy_reader
 
 CONTENT = b"a,b\n1,2\n"
 MEMBER = "toy/data/t.csv"
 SHA = hashlib.sha256(CONTENT).hexdigest()
+OTHER = b"a,b\n3,4\n"
+OTHER_SHA = hashlib.sha256(OTHER).hexdigest()
 
 
 @pytest.fixture(autouse=True)
@@ -27,16 +40,44 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         wheel = folder / "toy-1.0-py3-none-any.whl"
         with zipfile.ZipFile(wheel, "w") as archive:
             archive.writestr("toy/data/t.csv", CONTENT)
+            archive.writestr("toy/other/t.csv", OTHER)
         return wheel
 
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(downloads, "pip_download", download)
+    monkeypatch.setattr(packages, "pip_download", download)
     return asked
+
+
+JOIN = """
+def read(files, options):
+    assert [f.name for f in files] == ["t.csv", "t.csv"]
+    return pl.concat(pl.read_csv(f) for f in files).select(options["order"]) * options["times"]
+"""
 
 
 def pypi(sha256: str = SHA, member: str = MEMBER, package: str = "toy==1.0") -> PypiSource:
     """A member of the toy wheel."""
     return PypiSource(kind="pypi", package=package, member=member, sha256=sha256)
+
+
+@pytest.fixture
+def readers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str], None]:
+    """Installs the toy reader with a given body."""
+    return lambda body: toy_reader.install(tmp_path / "checkout", monkeypatch, body)
+
+
+def member(name: str | None, sha256: str = SHA) -> PackageFile:
+    """A file of the toy wheel; None is the wheel itself."""
+    return PackageFile(package="toy==1.0", member=name, sha256=sha256)
+
+
+def by_reader(
+    files: tuple[PackageFile, ...] = (member(MEMBER), member("toy/other/t.csv", OTHER_SHA)),
+    reader: str = "toy",
+    **more: object,
+) -> ReaderSource:
+    """Two members of the toy wheel, read by a reader."""
+    return ReaderSource(kind="reader", reader=reader, files=files, **more)  # type: ignore[arg-type]
 
 
 def plan(source: Source, files: tuple[SourceFile, ...] = ()) -> None:
@@ -84,6 +125,19 @@ def test_a_second_fetch_needs_no_network(wheels: list[str]) -> None:
             "'toy/data/u.csv' is not in toy-1.0-py3-none-any.whl (near",
         ),
         (pypi(package="--pre"), "data.source.package = '--pre': name==version is needed"),
+        (
+            by_reader(files=(member("toy/data/t.csv"), member("toy/none"))),
+            "data.source.files.1.member = 'toy/none' is not in toy-1.0-py3-none-any.whl",
+        ),
+        (
+            by_reader(files=(member("toy/data/t.csv"), member(None))),
+            "data.source.files.1.sha256: toy-1.0-py3-none-any.whl has ",
+        ),
+        (
+            by_reader(files=(member("toy/data/t.csv", sha256="1"),)),
+            "data.source.files.0.sha256 = '1': 64 hexadecimal digits are needed",
+        ),
+        (by_reader(reader="none"), "data.source.reader = 'none': known readers: "),
         (UrlSource(kind="url", url="file:///no/such.csv"), "there is no such file"),
         (UrlSource(kind="url", url="nowhere://x/t.csv"), "data.source.url = 'nowhere://x/t.csv'"),
     ],
@@ -121,15 +175,18 @@ def test_local_files_stay_where_they_are(tmp_path: Path) -> None:
         fetch.main(["toy"])
 
 
-def test_pip_is_asked_for_a_wheel_alone(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.undo()
-    seen: list[list[str]] = []
-
-    def run(arguments: list[str], **_: object) -> subprocess.CompletedProcess[str]:
-        seen.append(arguments)
-        return subprocess.CompletedProcess(arguments, 1, "", "WARNING: x\nERROR: No match\n\n")
-
-    monkeypatch.setattr(subprocess, "run", run)
-    with pytest.raises(UserError, match=r"'toy==9' \(only wheels are supported\): No match$"):
-        downloads.pip_download("toy==9", tmp_path)
-    assert "--no-deps" in seen[0] and "--only-binary=:all:" in seen[0] and "download" in seen[0]
+def test_a_reader_makes_one_table_of_all_files(
+    wheels: list[str], readers: Callable[[str], None]
+) -> None:
+    readers(JOIN)
+    plan(by_reader(options={"order": ["b", "a"], "times": 2}))
+    fetch.main(["toy"])
+    assert sorted(p.name for p in raw().iterdir()) == ["manifest.json", "table.parquet"]
+    assert wheels == ["toy==1.0"], "one download for two members"
+    table = pl.read_parquet(raw() / "table.parquet")
+    assert table.to_dict(as_series=False) == {"b": [4, 8], "a": [2, 6]}
+    before = artifacts.digest_folder(raw())
+    fetch.main(["toy"])
+    assert artifacts.digest_folder(raw()) == before
+    assert wheels == ["toy==1.0"]
+    assert not list(Path(".sordino").glob("wheel-*"))

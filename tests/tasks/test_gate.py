@@ -9,6 +9,7 @@ import yaml
 
 from tasks import artifacts, gate
 from tasks.evidence.override import broken_promises
+from tasks.evidence.promises import check_epsilon
 from tasks.params import UserError
 from tasks.recipe import GateConfig, OverrideConfig, OverridePlan
 from tests import fake
@@ -125,8 +126,8 @@ def test_too_much_epsilon_fails() -> None:
     spent = replace(SPENT, epsilon=3.01)
     decision = _decide(spent=spent, attack={**ATTACK, "claim": 3.01})
     assert decision["verdict"] == _check(decision, "epsilon")["verdict"] == "fail"
-    assert gate.check_epsilon(float("nan"), 3)["verdict"] == "inconclusive"
-    assert gate.check_epsilon(float("inf"), 3)["verdict"] == "inconclusive"
+    assert check_epsilon(float("nan"), 3)["verdict"] == "inconclusive"
+    assert check_epsilon(float("inf"), 3)["verdict"] == "inconclusive"
 
 
 def test_repeatable_noise_fails() -> None:

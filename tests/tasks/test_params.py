@@ -6,10 +6,12 @@ import typing
 from pathlib import Path
 
 import pytest
+import yaml
 
 from tasks import recipe as module
 from tasks.params import UserError, as_json, command, load_recipe, validate
-from tasks.recipe import PathSource, Recipe
+from tasks.recipe import ExplainConfig, PathSource, Recipe
+from tests import generated
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -35,7 +37,7 @@ def test_every_field_is_in_the_docs():
     assert not sorted(f for f in fields if f not in text)
 
 
-@pytest.mark.parametrize("name", ["credit", "names"])
+@pytest.mark.parametrize("name", ["credit", "names", "health"])
 def test_shipped_recipes_are_valid_and_survive_json(name):
     recipe = load_recipe(ROOT / "params.yaml", name)
     assert validate(Recipe, json.loads(json.dumps(as_json(recipe))), "again") == recipe
@@ -78,3 +80,16 @@ def test_interrupt_is_not_a_traceback(monkeypatch):
     with pytest.raises(SystemExit) as caught:
         command(stopped)
     assert caught.value.code == 130
+
+
+def test_defaults_of_explain_hang_on_the_kind_and_give_way_to_what_is_stated(tmp_path):
+    blocks, _ = generated.RECIPES["ring"]
+    recipe = {**generated.SHARED, **blocks, "explain": {"orders": 10}}
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump({"recipes": {"ring": recipe}}))
+    found = load_recipe(path, "ring").explain
+    assert (found.people, found.orders, found.compare) == (150, 10, ("occlusion",))
+    assert load_recipe(ROOT / "params.yaml", "credit").explain.people == ExplainConfig().people
+    path.write_text(yaml.safe_dump({"recipes": {"ring": {**recipe, "explain": 3}}}))
+    with pytest.raises(UserError, match=r"recipes\.ring\.explain"):
+        load_recipe(path, "ring")

@@ -144,3 +144,19 @@ def test_recipes_of_the_same_source_share_a_population():
     assert population_of(credit) != population_of(names)
     assert population_of(credit).startswith("uci-credit-card-")
     assert population_of(credit) != population_of(replace(credit, person="AGE"))
+
+
+def test_a_reader_s_options_choose_no_other_people():
+    """Two labels of the same people are two releases about them."""
+    data = load_recipe(Path(__file__).resolve().parents[2] / "params.yaml", "health").data
+    source = data.source
+    assert population_of(data).startswith("nafld-")
+    for change in ({"options": {"label": "diabetes"}}, {"seconds": 7}, {"gigabytes": 1.0}):
+        assert population_of(data) == population_of(replace(data, source=replace(source, **change)))
+    fewer = replace(source, files=source.files[:2])
+    assert population_of(data) != population_of(replace(data, source=fewer))
+    # Where a column says who is held out, the options may have made it.
+    split = replace(data, split=replace(data.split, column="side"))
+    other = replace(split, source=replace(source, options={"years": 4}))
+    assert split_of(split) != split_of(other)
+    assert split_of(data) == split_of(replace(data, source=other.source))

@@ -323,6 +323,26 @@ def test_records_are_units_of_their_own_and_characters_are_counted() -> None:
     assert artifacts.read_prepared("toy").shape.vocabulary_size == 5
 
 
+def test_words_are_drawn_and_read_by_all_later() -> None:
+    words = ["anna again", "hanna", "hannah"]
+    rows = {"t": [words[i % 3] for i in range(PEOPLE)], "y": [str(i % 2) for i in range(PEOPLE)]}
+    pl.DataFrame(rows).with_columns(
+        t=pl.when(pl.int_range(pl.len()) == 5).then(pl.lit("xénia hanna")).otherwise("t")
+    ).write_csv("table.csv")
+    layout = {
+        "layout": "text", "columns": ["t"], "tokens": "words",
+        "vocabulary": {"private": {"epsilon": 1.0, "max_values": 2}},
+    }  # fmt: skip
+    values = block(person=None, sequence=layout, static=[], sensitive=[], split={"salt": "s"})
+    data = run(values)
+    (spec,) = data.texts.values()
+    assert spec.vocabulary is not None
+    assert spec.vocabulary.values == ("again", "anna", "hanna", "hannah")
+    assert artifacts.read_prepared("toy").shape.vocabulary_size == 6
+    (entry,) = population.read("people")
+    assert entry.event.released == "vocabulary of t"
+
+
 def test_a_public_recipe_is_as_it_was() -> None:
     number = {"name": "x", "columns": ["x1", "x2"], "bounds": [-10, 50]}
     data = run(block(sequence=block()["sequence"] | {"features": [number]}, static=[]))

@@ -103,7 +103,9 @@ def test_without_decision_or_groups_there_is_less_to_read() -> None:
     rows = np.arange(400)
     raw = gradient_times_input(made.model, made.prepared.sequences, rows)
     found = read(type(made)(**plain), rows, raw, METHODS)
-    assert found.published == {"groups": None, "proxies": None, "reasons": None}
+    assert {found.published[name] for name in ("groups", "proxies", "reasons")} == {None}
+    assert set(found.published["not_applicable"]) == {"groups", "proxies", "reasons"}
+    assert WHOLE.published["not_applicable"] == {}
     assert found.reasons is None
     assert found.internal["gradient_flow"]["people"] == 256
 

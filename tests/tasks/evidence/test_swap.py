@@ -12,12 +12,14 @@ from rnn.config import ModelConfig
 from rnn.model import build
 from tasks import artifacts, stats
 from tasks.evidence.scoring import model_logits, scores_of
-from tasks.evidence.swap import Changes, row_of, swap_audit, texts_of, tokens_of
+from tasks.evidence.swap import Changes, row_of, swap_audit, texts_of
 from tasks.evidence.swap_release import publishable
 from tasks.evidence.swap_terms import UNKNOWN
 from tasks.params import validate
 from tasks.recipe import AuditConfig, DataConfig, SwapGroup, TargetPlan
+from tasks.settings.tokens import TextTokens
 from tasks.table.encode import encode, input_shape, schema
+from tasks.table.tokens import codec_of
 from tests.fake import COMMON
 from tests.heldout import RELEASE
 
@@ -211,10 +213,11 @@ def test_the_same_inputs_give_the_same_figures() -> None:
 
 
 def test_tokens_and_texts_are_inverse() -> None:
-    texts = ["abc", "", f"a{UNKNOWN}c ", "z"]
-    tokens, offsets = tokens_of(texts, ALPHABET)
+    texts = ["abc", f"a{UNKNOWN}c ", "z"]
+    codec = codec_of(TextTokens(alphabet=ALPHABET))
+    tokens, offsets = codec.ids(pl.Series(texts))
     assert tokens[:3].tolist() == [2, 3, 4] and tokens[4] == 1
-    assert texts_of(tokens, np.diff(offsets), ALPHABET) == texts
+    assert texts_of(tokens, np.diff(offsets), codec) == texts
 
 
 def _row(n: int, flips: int | None, sided: int | None = None) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from torch import Tensor
 from tasks.evidence.attributions import BAR, Attributions, summarise
 from tasks.explaining.path import integrate
 from tasks.explaining.question import Question, ask
+from tasks.explaining.scores import at_index
 from tasks.recipe import ExplainConfig
 from tests.tasks.test_explain import SCHEMA, model, sequences
 
@@ -18,7 +19,7 @@ def question(function, inputs: Tensor, lengths: list[int] | None = None) -> Ques
     steps = torch.tensor(lengths or [inputs.shape[1]] * len(inputs))
     nothing = inputs.new_zeros(len(inputs), 0)
     index = torch.zeros(len(inputs), 0, dtype=torch.int64)
-    return Question(lambda x, n, s: function(x), inputs, steps, nothing, index)
+    return Question(at_index(lambda x, n, s: function(x)), inputs, steps, nothing, index)
 
 
 def test_a_polynomial_needs_few_points() -> None:

@@ -15,6 +15,7 @@ from rnn.tape import recording
 from tasks.explaining.methods import METHODS, explain_cells
 from tasks.explaining.path import integrate
 from tasks.explaining.question import Groups, Question, ask, plain_backward, undisturbed
+from tasks.explaining.scores import at_index
 from tasks.recipe import ExplainConfig
 from tests.tasks.test_explain import model, sequences
 
@@ -36,7 +37,7 @@ def test_past_tokens_explain_the_next_and_later_ones_nothing() -> None:
     torch.manual_seed(0)
     network, lengths = NextToken().eval(), torch.tensor([6, 4, 6])
     index = torch.tensor([[3, 2], [1, 10], [5, 0]])
-    asked = Question(network, torch.randn(3, 6, 5), lengths, torch.zeros(3, 0), index)
+    asked = Question(at_index(network), torch.randn(3, 6, 5), lengths, torch.zeros(3, 0), index)
     groups = Groups(torch.zeros(5, dtype=torch.int64), torch.arange(0))
     with torch.no_grad():
         logits = network(asked.embedded, lengths, asked.static)

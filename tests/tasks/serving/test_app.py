@@ -89,6 +89,8 @@ def wrong(made: fake.Fake, scorer: Scorer):
     if number in good:
         yield json.dumps({"rows": [{**good, number: SECRET}]}).encode(), number
         yield json.dumps({"rows": [{**good, number: "1e999"}]}).encode(), number
+        # A whole number that no float holds.
+        yield json.dumps({"rows": [{**good, number: 10**400}]}).encode(), number
 
 
 def test_a_mistake_gets_the_field_and_no_value(made, scorer, client, caplog):

@@ -7,7 +7,7 @@ import onnxruntime
 import pytest
 import torch
 
-from rnn.config import InputShape, ModelConfig
+from rnn.config import ConvLayer, InputShape, ModelConfig
 from rnn.model import SequenceModel, build
 from tasks.serving.graph import onnx_model
 
@@ -89,3 +89,17 @@ def test_padding_and_neighbours_change_nothing(pooling):
     one = slice(2, 3)
     alone = _run(model, inputs[one, : lengths[2]], lengths[one], static[one])
     np.testing.assert_allclose(alone, together[one], atol=1e-6)
+
+
+@pytest.mark.parametrize("tokens", [0, 9])
+@pytest.mark.parametrize("pooling", ["last", "attention"])
+def test_convolutions_before_the_recurrence(tokens, pooling):
+    conv = (ConvLayer(channels=6, kernel=4), ConvLayer(channels=3, kernel=3))
+    model = _model(conv=conv, tokens=tokens, pooling=pooling, bidirectional=True)
+    inputs, lengths, static = _batch(model)
+    with torch.no_grad():
+        wanted = model(*map(torch.from_numpy, (inputs, lengths, static))).numpy()
+    np.testing.assert_allclose(_run(model, inputs, lengths, static), wanted, atol=2e-6)
+    assert wanted.std() > 0.05
+    inputs[np.arange(inputs.shape[1]) >= lengths[:, None]] = 5
+    np.testing.assert_allclose(_run(model, inputs, lengths, static), wanted, atol=2e-6)

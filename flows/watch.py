@@ -1,0 +1,40 @@
+"""Look at what is new in a recipe's inbox, and call somebody if the model is no longer itself."""
+
+import contextlib
+
+from prefect import flow, get_run_logger
+from prefect.artifacts import create_link_artifact, create_table_artifact
+from prefect.events import emit_event
+
+from flows.pipeline import ROOT
+from tasks.watch import new_files, open_watch, report_of, take, told
+from tasks.watching.shown import show
+
+
+@flow(name="watch")
+def watch(recipe: str = "credit", alias: str = "champion") -> None:
+    """Read the inbox's new files; each new alarm is an event, sordino.watch.alarm.
+
+    Args:
+        recipe: one of params.yaml, with watch.inbox.
+        alias: of the model that is watched.
+    """
+    with contextlib.chdir(ROOT):
+        watched = open_watch(recipe, alias)
+        model = f"sordino.model.{watched.scorer.identity['name']}"
+        rows = []
+        for path in new_files(watched):
+            book = take(watched, path)
+            get_run_logger().info("\n".join(told(book, path.name)))
+            fresh = book.fresh() if book.batches else []
+            rows.append({"file": path.name, "alarms": len(fresh), "in all": len(book.alarms)})
+            for claim in fresh:
+                payload = {"claim": claim.words, "kind": claim.kind, "file": path.name}
+                resource = {"prefect.resource.id": model, "prefect.resource.name": recipe}
+                emit_event("sordino.watch.alarm", resource=resource, payload=payload)
+        if not rows:
+            get_run_logger().info("nothing new")
+            return
+        place = show(watched)
+        create_table_artifact(rows, key=f"watch-{recipe}", description=place)
+        create_link_artifact(report_of(watched).as_uri(), key=f"watch-{recipe}-page")

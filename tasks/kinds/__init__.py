@@ -1,0 +1,1 @@
+"""Kinds of targets that are sequences themselves; see base.py."""

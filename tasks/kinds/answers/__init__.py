@@ -1,0 +1,1 @@
+"""What served models of each kind of sequence answer; see table.py."""

@@ -1,0 +1,1 @@
+"""Music in four voices: read from MusicXML, written as tokens, and drawn, sung or printed again."""

@@ -1,0 +1,1 @@
+"""Watching a served model: what is measured of new rows, and when to call somebody."""
