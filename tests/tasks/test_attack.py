@@ -35,7 +35,9 @@ def test_stage_publishes_the_verdict_alone(tmp_path: Path, monkeypatch: pytest.M
     published, internal = _outputs()
     assert set(published) == {"verdict", "method", "claim", "note"}
     assert (published["verdict"], published["claim"]) == ("consistent", SPENT.epsilon)
-    assert set(internal) == {"claim", "delta", "run", "no_run", "membership"}
+    assert set(internal) == {
+        "claim", "delta", "run", "no_run", "secrets", "no_secrets", "membership"
+    }  # fmt: skip
     assert internal["run"]["refutes_curve"] is False and internal["no_run"] is None
     membership = internal["membership"]
     assert (membership["members"], membership["non_members"], membership["population"]) == (

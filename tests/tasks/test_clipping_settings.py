@@ -24,7 +24,7 @@ class _Prepared:
         from rnn.batch import PreparedSequences
         from rnn.config import InputShape
 
-        self.groups = None
+        self.groups = self.vectors = None
         self.shape = InputShape(
             input_size=2, vocabulary_size=0, static_size=0, output_size=1, task="binary"
         )

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from rnn.config import ModelConfig
-from rnn.model import SequenceModel, build
+from rnn.model import SequenceModel
 from tasks import artifacts, stats
-from tasks.artifacts import Prepared
+from tasks.artifacts import Prepared, fresh_model
 from tasks.evidence import membership_study, references, rmia
 from tasks.params import UserError
 from tasks.recipe import AttackConfig
@@ -67,12 +67,12 @@ def test_a_reference_that_diverges_is_one_line(
     prepared: Prepared, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def diverging(*given: Any) -> SequenceModel:
-        model = build(*given)
+        model = fresh_model(*given)
         with torch.no_grad():
             next(model.parameters()).fill_(math.inf)
         return model
 
-    monkeypatch.setattr(references, "build", diverging)
+    monkeypatch.setattr(references, "fresh_model", diverging)
     with pytest.raises(UserError, match=r"not finite after 4 steps; lower twin\.learning_rate"):
         references.train_reference(TWIN, prepared, np.arange(100), 4, 0)
 
