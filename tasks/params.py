@@ -183,12 +183,18 @@ def load_recipe(path: Path, name: str) -> Recipe:
 
 
 def _by_kind(recipe: Any) -> Any:
-    """A recipe with the defaults that hang on its kind of target; what it states stays."""
+    """A recipe with the defaults that hang on its kind and its data; what it states stays."""
     match recipe:
         case {"data": {"target": {"kind": str(kind)}}, **rest} if kind not in SCORED_TASKS:
             stated = rest.get("explain") or {}
             if isinstance(stated, dict):
-                return {**recipe, "explain": {**EXPLAIN_SEQUENCES, **stated}}
+                recipe = {**recipe, "explain": {**EXPLAIN_SEQUENCES, **stated}}
+    match recipe:
+        # Things in no groups are not treated unlike.
+        case {"privacy": {"none": _}, "data": dict(data), "gate": dict(gate)} if not data.get(
+            "sensitive"
+        ):
+            return {**recipe, "gate": {"min_group_ratio": None, **gate}}
     return recipe
 
 

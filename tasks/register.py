@@ -209,7 +209,9 @@ def public_data(recipe: str) -> DataConfig:
     data = read_data(recipe)
     wanted = artifacts.read_section(recipe, "target", TargetPlan)
     source = PathSource(kind="path", path="-", null_values=data.source.null_values)
-    split = replace(data.split, salt="-", as_of=None)
+    # One series has no other split than time's, and nobody stands in it.
+    as_of = data.split.as_of if data.sequence.layout == "series" else None
+    split = replace(data.split, salt="-", as_of=as_of)
     return replace(
         data,
         source=source,

@@ -156,9 +156,11 @@ def value_of(
         return set_[0] if set_ else "other"
     features = config.static if kind == "static" else config.sequence.features  # type: ignore[union-attr]
     words = []
-    for channel, feature in zip(
-        at, (f for f in features if f.name == name and f.bounds is not None), strict=True
-    ):
+    own = [f for f in features if f.name == name and f.bounds is not None]
+    if not own and config.target.bounds is not None:
+        # What is usual of a series stands beside its features, in the target's unit.
+        return shown(float(unscale(numbers[at[:1]], config.target.bounds)[0]))
+    for channel, feature in zip(at, own, strict=True):
         assert feature.bounds is not None
         x = numbers[channel]
         said = shown(

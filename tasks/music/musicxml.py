@@ -8,6 +8,7 @@ an archive's member is read up to a limit. Times are in sixteenths.
 import io
 import re
 import zipfile
+import zlib
 from dataclasses import dataclass
 from fractions import Fraction
 from xml.etree import ElementTree as ET
@@ -17,6 +18,8 @@ VOICES = ("Soprano", "Alto", "Tenor", "Bass")
 MAX_BYTES = 1 << 25
 _STEPS = dict(zip("CDEFGAB", (0, 2, 4, 5, 7, 9, 11), strict=True))
 _SIXTEENTHS = 4
+# MIDI numbers that stay some in any key.
+_LOWEST, _HIGHEST = 12, 115
 
 
 class NoScore(Exception):
@@ -111,7 +114,7 @@ def unpacked(data: bytes) -> bytes:
             if not roots:
                 raise NoScore("its container names no score")
             return _member(archive, roots[0])
-    except (zipfile.BadZipFile, EOFError, NotImplementedError, RuntimeError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
         raise NoScore(f"it is no archive: {error}") from None
 
 
@@ -180,13 +183,16 @@ def _voice(part: ET.Element) -> tuple[tuple[Sung, ...], tuple[int, ...]]:
                 # A second line of the same voice: the first one is sung.
                 at = max(begun, at - lasts)
                 break
+            if one.tag == "forward":
+                at += lasts
             if one.tag == "note" and one.find("chord") is None and lasts > 0:
                 held = any(tie.get("type") == "stop" for tie in one.findall("tie"))
                 rests = one.find("notations/fermata") is not None
                 found.append((_pitch(one), at, lasts, held, rests))
                 at += lasts
-        if one_line := [n for n in found if n[1] >= begun]:
-            at = max(n[1] + n[2] for n in one_line)
+        # A measure ends with its last note, whatever is skipped behind it.
+        if here := [onset + lasts for _, onset, lasts, *_ in found if onset >= begun]:
+            at = max(here)
     return _joined(found), tuple(int(start) for start in starts)
 
 
@@ -199,7 +205,10 @@ def _pitch(note: ET.Element) -> int | None:
     if step not in _STEPS:
         raise NoScore(f"{step[:20]!r} is no step of a scale")
     octave, alter = _whole(pitch.findtext("octave") or "4"), _whole(pitch.findtext("alter") or "0")
-    return 12 * (octave + 1) + _STEPS[step] + alter
+    number = 12 * (octave + 1) + _STEPS[step] + alter
+    if not _LOWEST <= number <= _HIGHEST:
+        raise NoScore(f"{step}{octave} is no note that is sung")
+    return number
 
 
 def _joined(found: list[tuple[int | None, Fraction, Fraction, bool, bool]]) -> tuple[Sung, ...]:

@@ -101,6 +101,9 @@ def _layout(sequence: Json) -> str:
         return f"One row a person, {len(steps)} steps: {steps[0]} to {steps[-1]}."
     if sequence["layout"] == "long":
         return f"One row an event; the latest {sequence['max_length']} of each person are read."
+    if sequence["layout"] == "series":
+        steps = f"the {sequence['window']} steps before a forecast are read"
+        return f"A series in steps of {sequence['every']}; {steps}."
     if sequence.get("tokens", "characters") != "characters":
         return f"Text, read as {sequence['tokens']}, at most {sequence['max_length']}."
     return f"Text, read character by character, at most {sequence['max_length']}."

@@ -183,7 +183,9 @@ def sections(one: Score, bars: int, longest: int) -> list[Piece]:
         # What is left over would be no section of its own.
         if (over or forced) and last - time >= bar * bars // 2:
             cuts.append(time)
-    return [_section(one, begin, end) for begin, end in zip(cuts, [*cuts[1:], last], strict=True)]
+    found = [_section(one, begin, end) for begin, end in pairwise([*cuts, last])]
+    # Where instruments play alone nobody sings.
+    return [piece for piece in found if piece.notes]
 
 
 def _section(one: Score, begin: int, end: int) -> Piece:

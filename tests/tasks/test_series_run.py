@@ -8,7 +8,20 @@ import polars as pl
 import pytest
 import yaml
 
-from tasks import artifacts, fetch, plan, predict, prepare, train
+from tasks import (
+    artifacts,
+    attack,
+    audit,
+    explain,
+    fetch,
+    gate,
+    plan,
+    predict,
+    prepare,
+    register,
+    report,
+    train,
+)
 from tasks.params import UserError, load_recipe
 
 HOURS = 900
@@ -41,6 +54,7 @@ RECIPE: dict[str, Any] = {
     },
     "privacy": {"none": "A generated series of numbers that are about nobody", "population": 200},
     "predict": {"bootstraps": 200},
+    "explain": {"people": 8, "quality_people": 4, "local_people": 1},
     "gate": {"figures": {"mase": {"at_most": 1}}},
     "report": {"title": "A generated series"},
 }
@@ -87,6 +101,15 @@ def test_a_new_series_is_a_block_in_params(tmp_path: Path, monkeypatch: pytest.M
     rows = artifacts.read_predictions("load")
     assert rows["person_id"][0] == "2020-01-28T00:00"
     assert len(rows["sum_absolute"][0]) == 6
+    for stage in (audit, explain, attack, gate, report):
+        stage.main(["load"])
+    decision = artifacts.read_json(artifacts.folder("load", "decision", "decision.json"))
+    assert decision["verdict"] == "pass", decision["checks"]
+    page = artifacts.folder("load", "report", "internal", "internal.html").read_text()
+    assert "usual value" in page
+    # What a server is given of the recipe: the split's key stays here, the series can be read.
+    public = register.public_data("load")
+    assert public.split.salt == "-" and public.split.as_of is not None
 
 
 @pytest.mark.parametrize(

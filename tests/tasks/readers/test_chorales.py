@@ -1,6 +1,7 @@
 """Chorales out of hand-made MusicXML."""
 
 import io
+import re
 import zipfile
 from pathlib import Path
 
@@ -96,6 +97,18 @@ def test_ties_chords_rests_and_grace_notes() -> None:
     assert one.voices[3] == (Sung(None, 0, 32),) and is_regular(one)
 
 
+def test_what_is_skipped_is_a_rest_before_notes_and_nothing_behind() -> None:
+    skip = "<forward><duration>2</duration></forward>"
+    first, last = note("D", 3, 1), "</measure></part></score-partwise>"
+    changed = xml(bars=1).replace(f"</attributes>{first}", f"</attributes>{skip}")
+    changed = changed.replace(last, skip + last)
+    one = score("a", mxl(changed))
+    assert [n.onset for n in one.voices[3]] == [4, 8, 12] and one.voices[3][-1].length == 4
+    high = xml().replace("<octave>5</octave>", "<octave>99</octave>")
+    with pytest.raises(NoScore, match="D99 is no note that is sung"):
+        score("a", mxl(high))
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -147,6 +160,8 @@ def test_sections_end_with_phrases() -> None:
     assert sum(piece.length for piece in found) == 4 + 8 * 16 + 12
     unmarked = xml(bars=9).replace("<fermata/>", "")
     assert [p.length for p in sections(score("a", mxl(unmarked)), 2, 4)] == [68, 76]
+    silent = re.sub(r"<pitch>.*?</pitch>", "<rest/>", unmarked)
+    assert sections(score("a", mxl(silent)), 2, 4) == []
 
 
 def test_alike_melodies_and_versions_are_one_family() -> None:
