@@ -1,6 +1,6 @@
 """Music that the recipe chorales makes up: how much of it could be sung, and has whole bars.
 
-    python -m benchmarks.chorales [--count 400] [--seed 1] [--temperature 0.9] [--here]
+    python -m benchmarks.chorales [--count 200] [--seed 1] [--temperature 0.9] [--here]
         [--json FILE]
 
 The recipe is trained in a copy of the checkout, or `--here` takes data/chorales/model as it is. Row
@@ -69,7 +69,7 @@ def held_out(folder: Path) -> list[Piece]:
 def main() -> None:
     """Measure and print rows."""
     parser = argparse.ArgumentParser()
-    parser.add_argument("--count", type=int, default=400)
+    parser.add_argument("--count", type=int, default=200)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--temperature", type=float, default=0.9)
     parser.add_argument("--here", action="store_true")

@@ -179,7 +179,8 @@ def table(rows: list[Json]) -> str:
         found = [named.get(f"recipes/{recipe}/{model}/{metric}") for model in COLUMNS]
         gap = named.get(f"recipes/{recipe}/epsilon_3/{metric}_minus_plain")
         cells = " | ".join(map(cell, [*found, gap]))
-        lines.append(f"| [{recipe}]({recipe}.md) | {metric.replace('_', ' ')} | {cells} |")
+        page = f"[{recipe}]({recipe}.md)" if PAGE.with_name(f"{recipe}.md").exists() else recipe
+        lines.append(f"| {page} | {metric.replace('_', ' ')} | {cells} |")
     return "\n".join(lines)
 
 
