@@ -34,7 +34,7 @@ METRICS = {
     "regression": ("mae", "r2"),
     "forecast": ("mase", "mae", "rmse", "coverage"),
     "next_token": ("perplexity",),
-    "ctc": ("word_error_rate", "exact"),
+    "ctc": ("error_rate", "exact"),
     "seq2seq": ("bleu", "chrf", "perplexity"),
 }
 SHORT = 300.0
