@@ -59,6 +59,10 @@ def _under(prefix: str, saved: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
 
 
+# Number of a step's stream of dropout masks, apart from those of steps.
+MASKS = 2**62
+
+
 class Fit:
     """A training run that can be stopped after any step and taken up from its tensors."""
 
@@ -172,8 +176,7 @@ class Fit:
         sample = self._sample(stream)
         self.trained.train()
         self.optimizer.zero_grad()
-        # Dropout's masks come from torch; seeded by step so that a resumed run repeats them.
-        torch.manual_seed(self.config.seed * 1_000_003 + self.step_count + 7 * self.ranks.rank)
+        torch.manual_seed(self._mask_seed(stream))
         lengths = self.sequences.offsets[sample.rows + 1] - self.sequences.offsets[sample.rows]
         batches = sample.batches(lengths, self.config.physical_batch_size)
         parts = self._batches(batches)
@@ -189,6 +192,17 @@ class Fit:
         self.step_count += 1
         self._update_average()
         return summarised(self.step_count, parts)
+
+    def _mask_seed(self, stream: Keystream) -> int:
+        """Where torch's dropout masks of a step come from; a seeded run that resumes repeats them.
+
+        A mask hangs on a row's place in the batch, which one person more would shift. With masks
+        that anybody can work out all other gradients would change with it; of secret ones each row
+        has its own, independent of who else is there, so that only that person's gradient does.
+        """
+        if self.mechanism is None:
+            return self.config.seed * 1_000_003 + self.step_count + 7 * self.ranks.rank
+        return int(stream.child(MASKS + self.ranks.rank).integers(1)[0] >> np.uint64(1))
 
     def _sample(self, stream: Keystream) -> Sample:
         """This process's share of the logical batch, which the first process draws."""
