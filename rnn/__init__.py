@@ -10,11 +10,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from rnn.masks import dropout
     from rnn.model import last_hidden
     from rnn.private import Private, make_private
     from rnn.recurrent import GRU, LSTM, RNN, LearnedState
 
-__all__ = ["GRU", "LSTM", "RNN", "LearnedState", "Private", "last_hidden", "make_private"]
+__all__ = [
+    "GRU",
+    "LSTM",
+    "RNN",
+    "LearnedState",
+    "Private",
+    "dropout",
+    "last_hidden",
+    "make_private",
+]
 
 # Settings are read without loading torch: a name loads its module when it is asked for.
 _HOMES = {
@@ -23,6 +33,7 @@ _HOMES = {
     "RNN": "rnn.recurrent",
     "LearnedState": "rnn.recurrent",
     "Private": "rnn.private",
+    "dropout": "rnn.masks",
     "last_hidden": "rnn.model",
     "make_private": "rnn.private",
 }

@@ -5,6 +5,7 @@ B rows in a physical batch; a logical batch is a Poisson sample of all training 
 
 import math
 from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ from rnn.config import TrainConfig
 from rnn.fairness.config import Mitigation, NoMitigation
 from rnn.fairness.groups import Groups
 from rnn.fairness.run import Mitigator
+from rnn.freezing import Freeze, Freezer
+from rnn.masks import MASKS, masks_from
 from rnn.model import SequenceModel
 from rnn.privacy.clipping import Bound
 from rnn.privacy.engine import (
@@ -59,10 +62,6 @@ def _under(prefix: str, saved: dict[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): v for k, v in saved.items() if k.startswith(prefix)}
 
 
-# Number of a step's stream of dropout masks, apart from those of steps.
-MASKS = 2**62
-
-
 class Fit:
     """A training run that can be stopped after any step and taken up from its tensors."""
 
@@ -80,6 +79,7 @@ class Fit:
         mitigation: Mitigation | None = None,
         groups: Groups | None = None,
         null_canaries: int = 0,
+        freeze: Freeze | None = None,
     ):
         """Prepare a run.
 
@@ -96,12 +96,17 @@ class Fit:
             groups: of all rows, where it is done by group.
             null_canaries: parameters beside the model that measure what privacy is claimed of
                 the run; 0 for none. Without privacy there are none.
+            freeze: layers that stay as they are -> the step, counted from 0, that first moves
+                them; None for no step.
 
         Raises:
             ValueError: the mechanism accounts for another mitigation, or settings contradict.
         """
         self.device = resolve_device(config.device)
         self.model = model.to(self.device)
+        self.freezer = Freezer.of(self.model, freeze or {})
+        # Before bounds are shared out: what is never trained takes none.
+        self.freezer.always()
         mitigation = mitigation or NoMitigation()
         if mechanism is not None and mechanism.mitigation != mitigation:
             raise ValueError("the mechanism accounts for another mitigation")
@@ -138,6 +143,7 @@ class Fit:
             if null_canaries:
                 self._add_canaries(null_canaries, mechanism)
             self.optimizer = self._private(mechanism)
+        self.freezer.at(self.step_count)
         self.average = {n: p.detach().clone() for n, p in model.named_parameters()}
 
     def _add_canaries(self, count: int, mechanism: Mechanism) -> None:
@@ -176,10 +182,10 @@ class Fit:
         sample = self._sample(stream)
         self.trained.train()
         self.optimizer.zero_grad()
-        torch.manual_seed(self._mask_seed(stream))
         lengths = self.sequences.offsets[sample.rows + 1] - self.sequences.offsets[sample.rows]
         batches = sample.batches(lengths, self.config.physical_batch_size)
-        parts = self._batches(batches)
+        with self._masks(stream):
+            parts = self._batches(batches)
         for group in self.plain.param_groups:
             group["lr"] = learning_rate(self.config, self.step_count)
         if isinstance(self.optimizer, PrivateOptimizer):
@@ -190,19 +196,20 @@ class Fit:
             self.optimizer.step()
         self.mitigator.step([part.seen for part in parts], stream, self.ranks)
         self.step_count += 1
+        self.freezer.at(self.step_count)
         self._update_average()
         return summarised(self.step_count, parts)
 
-    def _mask_seed(self, stream: Keystream) -> int:
-        """Where torch's dropout masks of a step come from; a seeded run that resumes repeats them.
-
-        A mask hangs on a row's place in the batch, which one person more would shift. With masks
-        that anybody can work out all other gradients would change with it; of secret ones each row
-        has its own, independent of who else is there, so that only that person's gradient does.
-        """
+    def _masks(self, stream: Keystream) -> AbstractContextManager[None]:
+        """Where a step's dropout masks come from; a seeded run that resumes repeats them."""
         if self.mechanism is None:
-            return self.config.seed * 1_000_003 + self.step_count + 7 * self.ranks.rank
-        return int(stream.child(MASKS + self.ranks.rank).integers(1)[0] >> np.uint64(1))
+            seed = self.config.seed * 1_000_003 + self.step_count + 7 * self.ranks.rank
+            # `torch.manual_seed` asks after every kind of device, which takes longer than a step.
+            torch.default_generator.manual_seed(seed)
+            if self.device.type == "cuda":
+                torch.cuda.manual_seed_all(seed)
+            return nullcontext()
+        return masks_from(stream.child(MASKS + self.ranks.rank).bernoulli, self.trained)
 
     def _sample(self, stream: Keystream) -> Sample:
         """This process's share of the logical batch, which the first process draws."""
@@ -311,6 +318,7 @@ class Fit:
     def load_tensors(self, saved: dict[str, Tensor]) -> None:
         """Go on from what `tensors` gave."""
         self.step_count = int(saved["step"])
+        self.freezer.at(self.step_count)
         load_bound(self.bound, _under("bound/", saved))
         self.mitigator.load(_under("weights/", saved))
         if self.null is not None:

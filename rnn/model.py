@@ -11,6 +11,7 @@ from rnn.config import InputShape, ModelConfig
 from rnn.conv import Convolutions
 from rnn.heads import HEADS
 from rnn.heads.seq2seq import Decoder
+from rnn.masks import chosen
 from rnn.recurrent import CELLS
 
 PADDING_ID, UNKNOWN_ID = 0, 1
@@ -116,7 +117,7 @@ class SequenceModel(nn.Module):
         if not self.shape.vocabulary_size:
             return inputs
         if self.training and self.config.token_dropout:
-            dropped = torch.rand(inputs.shape, device=inputs.device) < self.config.token_dropout
+            dropped = chosen(inputs, self.config.token_dropout)
             inputs = torch.where(dropped & (inputs != PADDING_ID), UNKNOWN_ID, inputs)
         return self.embedding(inputs)
 

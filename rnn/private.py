@@ -12,6 +12,7 @@ from torch.optim import Optimizer
 
 from rnn.config import AdaptiveConfig
 from rnn.fairness.config import GlobalAdapt, GroupClipping, NoMitigation
+from rnn.masks import MASKS, masks_from
 from rnn.privacy.accounting import epsilon_spent, noise_for
 from rnn.privacy.counts import Seen, by_unit
 from rnn.privacy.engine import PrivateOptimizer, accumulate_clipped, numbered
@@ -46,6 +47,7 @@ class Private:
         )
         self.optimizer.zero_grad()
         self._stream: Keystream | None = None
+        self._masks: Keystream | None = None
         self._sampled = 0
         self._parts: list[Seen] = []
 
@@ -66,6 +68,7 @@ class Private:
         if self._stream is not None:
             raise RuntimeError("one sample a step: call step() before the next sample()")
         self._stream = self.keystream.child(self.steps)
+        self._masks = self._stream.child(MASKS + self.ranks.rank)
         chosen = self._stream.bernoulli(self.mechanism.sample_rate, count).nonzero()[0]
         mine = self.ranks.share(self.ranks.agree(chosen if self.ranks.first else None))
         self._sampled = len(mine)
@@ -83,11 +86,15 @@ class Private:
             losses: runs the model on the batch and returns each row's own loss, float [B].
             units: int64 [B], the person of each row; all rows of a person in one batch.
             groups: int64 [B], the group of each row, for bounds by group: a person has one.
+
+        Raises:
+            RuntimeError: no sample was drawn, or the losses drew from torch's generator.
         """
-        if self._stream is None:
+        if self._masks is None:
             raise RuntimeError("call sample() first")
         bound = current(self.bound, groups)
-        values, report = accumulate_clipped(self.model, losses, bound, units)
+        with masks_from(self._masks.bernoulli, self.model):
+            values, report = accumulate_clipped(self.model, losses, bound, units)
         codes = None if groups is None else by_unit(groups, numbered(units, len(values)))
         self._parts.append(Seen(report.norms, report.clipped, values, codes))
         return values
@@ -124,7 +131,7 @@ class Private:
         self.optimizer.step()
         move(self.bound, self._parts, stream, self.ranks)
         self.optimizer.zero_grad()
-        self._stream, self._parts = None, []
+        self._stream, self._masks, self._parts = None, None, []
         self.steps += 1
 
     def epsilon(self, delta: float) -> float:

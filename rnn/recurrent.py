@@ -8,11 +8,11 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from rnn.cells import GRURecurrence, LSTMRecurrence, RNNRecurrence, Trace
 from rnn.dense import StateRecord
 from rnn.library import LibraryRecurrence, preferred
+from rnn.masks import dropout
 from rnn.records import Record
 from rnn.recurrent_record import RecurrentRecord
 from rnn.tape import Recorded, watch
@@ -106,7 +106,7 @@ class _Recurrent(Recorded):
         states = self._states(inputs, initial)
         for layer in range(self.num_layers):
             if layer:
-                inputs = functional.dropout(inputs, self.dropout, self.training)
+                inputs = dropout(inputs, self.dropout, self.training)
             outputs = self._direction(inputs, f"l{layer}", states.pop(0))
             if self.bidirectional:
                 reverse = reverse_padded(inputs, lengths)

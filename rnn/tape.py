@@ -204,6 +204,11 @@ def _refuse_mixing(model: nn.Module) -> None:
             )
 
 
+def _buffers(model: nn.Module) -> dict[str, tuple[int, int]]:
+    """Which tensor each buffer is, and how often it was written to."""
+    return {name: (id(b), b._version) for name, b in model.named_buffers()}
+
+
 @contextmanager
 def recording(
     model: nn.Module, samplers: Mapping[type[nn.Module], Sampler] | None = None
@@ -216,9 +221,10 @@ def recording(
 
     Raises:
         TypeError: a trainable parameter belongs to a layer without a rule, or a layer mixes
-            examples.
+            examples, or writes down what it saw of them, which would leave with the weights.
     """
     _refuse_mixing(model)
+    buffers = _buffers(model)
     tape = Tape()
     trained = [p for p in model.parameters() if p.requires_grad]
     handles = []
@@ -256,3 +262,6 @@ def recording(
             handle.remove()
         for recorded in layers:
             recorded.tape = None
+    changed = [name for name, now in _buffers(model).items() if buffers.get(name) != now]
+    if changed:
+        raise TypeError(f"{', '.join(changed)}: written to without noise while the model ran")

@@ -153,13 +153,3 @@ def test_no_averaging_releases_the_last_weights():
     fit.step()
     for name, parameter in fit.model.named_parameters():
         assert torch.equal(fit.average[name], parameter)
-
-
-def test_masks_of_a_private_run_come_from_its_secret_key_and_not_from_a_public_seed():
-    def seeds(private, key):
-        fit = _fit(_config(), private=private)
-        fit.keystream = Keystream.from_seed(key)
-        return [fit._mask_seed(fit.keystream.child(step)) for step in range(3)]
-
-    assert len(set(seeds(True, 1)) | set(seeds(True, 2))) == 6
-    assert seeds(True, 1) == seeds(True, 1) and seeds(False, 1) == seeds(False, 2)

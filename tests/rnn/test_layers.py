@@ -267,6 +267,30 @@ def test_layer_that_mixes_examples_is_refused_by_name(layer):
         accumulate_clipped(model, lambda: torch.zeros(1), 1.0)
 
 
+class _Remembers(nn.Module):
+    """Keeps a mean of what it saw, which `state_dict` would give away."""
+
+    def __init__(self, anew):
+        super().__init__()
+        self.register_buffer("mean", torch.zeros(3))
+        self.anew = anew
+
+    def forward(self, inputs):
+        if self.anew:
+            self.mean = inputs.detach().mean(0)
+        else:
+            self.mean.copy_(inputs.detach().mean(0))
+        return inputs
+
+
+@pytest.mark.parametrize("anew", [True, False])
+def test_layer_that_writes_down_what_it_sees_is_refused_by_name(anew):
+    model = nn.Sequential(nn.Linear(3, 3), _Remembers(anew))
+    with pytest.raises(TypeError, match=r"^1\.mean: written to without noise"):
+        accumulate_clipped(model, lambda: model(torch.ones(2, 3)).sum(1), 1.0)
+    assert all(p.summed_grad is None for p in model.parameters() if hasattr(p, "summed_grad"))
+
+
 def test_inplace_activation_after_the_first_layer():
     model = _model(nn.Linear(3, 4), nn.ReLU(inplace=True), nn.Linear(4, 2))
     check(model, _losses(model, _numbers(COUNT, 3)), COUNT)
