@@ -1,6 +1,7 @@
 """What a private run costs its training people: the one ledger whose sum the model card states."""
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 from rnn.config import PrivacyConfig, PrivacySpent
@@ -60,19 +61,29 @@ def gradients(plan: TrainPlan, steps: int, noise_multiplier: float | None = None
     )
 
 
-def events_of(plan: TrainPlan, steps: int) -> tuple[Event, ...]:
-    """Return all that a run releases about training people, in order.
+def events_of(plan: TrainPlan, steps: int, begun_with: Sequence[Event] = ()) -> tuple[Event, ...]:
+    """Return all that a run's model owes to training people, in order.
 
     Args:
         plan: with privacy.
         steps: of it that were taken; what is released beside them counts whole.
+        begun_with: events of the weights that it began with, where they saw the same people.
     """
     own = plan.selected or (gradients(plan, steps),)
-    return (*plan.prepared, *own, *plan.after)
+    return (*begun_with, *plan.prepared, *own, *plan.after)
 
 
-def spent(plan: TrainPlan, steps: int, noise_source: str) -> PrivacySpent:
-    """Return the account of a run after `steps` released steps."""
+def spent(
+    plan: TrainPlan, steps: int, noise_source: str, begun_with: Sequence[Event] = ()
+) -> PrivacySpent:
+    """Return the account of a run after `steps` released steps.
+
+    Args:
+        plan: with privacy.
+        steps: released.
+        noise_source: where noise and sampling came from.
+        begun_with: as in `events_of`.
+    """
     privacy = plan.privacy
     if privacy is None:
         raise ValueError("a run without privacy has no account")
@@ -81,9 +92,10 @@ def spent(plan: TrainPlan, steps: int, noise_source: str) -> PrivacySpent:
     counts = 0.0
     if noise != plan.noise_multiplier:
         counts = steps_alone - epsilon_of([gradients(plan, steps, noise)], privacy.delta)
-    beside = (*plan.prepared, *plan.selected, *plan.after)
+    beside = (*begun_with, *plan.prepared, *plan.selected, *plan.after)
+    events = events_of(plan, steps, begun_with)
     return PrivacySpent(
-        epsilon=epsilon_of(events_of(plan, steps), privacy.delta) if beside else steps_alone,
+        epsilon=epsilon_of(events, privacy.delta) if beside else steps_alone,
         delta=privacy.delta,
         unit=privacy.unit,
         adjacency=ADJACENCY,
@@ -103,13 +115,16 @@ def spent(plan: TrainPlan, steps: int, noise_source: str) -> PrivacySpent:
     )
 
 
-def ledger_of(plan: TrainPlan, steps: int, account: PrivacySpent) -> dict[str, Any]:
+def ledger_of(
+    plan: TrainPlan, steps: int, account: PrivacySpent, begun_with: Sequence[Event] = ()
+) -> dict[str, Any]:
     """Return the recipe's ledger of training people as JSON values, for the model's folder.
 
     Args:
         plan: with privacy.
         steps: released.
         account: of the same run.
+        begun_with: as in `events_of`.
     """
     second = epsilon_spent(
         noise_multiplier=plan.noise_multiplier,
@@ -120,7 +135,7 @@ def ledger_of(plan: TrainPlan, steps: int, account: PrivacySpent) -> dict[str, A
     return {
         "events": [
             {**event.as_dict(), "epsilon_alone": epsilon_of([event], account.delta)}
-            for event in events_of(plan, steps)
+            for event in events_of(plan, steps, begun_with)
         ],
         "delta": account.delta,
         "epsilon": account.epsilon,

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import math
 import os
 import shutil
 import tempfile
@@ -17,7 +18,9 @@ import polars as pl
 from rnn.config import InputShape, ModelConfig, PrivacySpent
 from tasks.params import UserError, as_json, validate
 from tasks.settings.no_privacy import NoPrivacy
+from tasks.settings.start import Facts
 from tasks.settings.target import RAGGED, output_size
+from tasks.starting.begin import NOTES, VECTORS, WEIGHTS, Start
 
 # Torch takes seconds to import, and half of the stages only read and write JSON.
 if TYPE_CHECKING:
@@ -155,6 +158,8 @@ class Prepared:
         schema: what the channels, steps and classes are called.
         groups: which public label each person has, for a mitigation that trains by group.
         vectors: float32 [tokens, .], public vectors that an embedding begins with.
+        vectors_facts: what is known of them.
+        start: others' weights that a network begins with.
     """
 
     sequences: "PreparedSequences"
@@ -162,6 +167,8 @@ class Prepared:
     schema: dict[str, Any]
     groups: "Groups | None" = None
     vectors: np.ndarray | None = None
+    vectors_facts: Facts | None = None
+    start: Start | None = None
 
     @property
     def shape(self) -> InputShape:
@@ -210,35 +217,25 @@ def read_prepared(recipe: str) -> Prepared:
         schema=schema,
         groups=_groups(array("groups"), schema) if "groups" in schema else None,
         vectors=array("vectors") if (root / "vectors.npy").exists() else None,
+        vectors_facts=_facts(root / VECTORS) if (root / VECTORS).exists() else None,
+        start=_start(root),
     )
 
 
-def fresh_model(config: ModelConfig, prepared: Prepared, seed: int) -> "SequenceModel":
-    """Return a model before its first step: random weights, or public vectors of its tokens.
+def _facts(path: Path) -> Facts:
+    """What is known of vectors."""
+    return validate(Facts, read_json(path), str(path))
 
-    Args:
-        config: of the model.
-        prepared: what it is for.
-        seed: of the random weights.
 
-    Raises:
-        UserError: the vectors have another width than the embedding.
-    """
-    import torch
+def _start(root: Path) -> Start | None:
+    """The weights that a recipe begins with; None where it has none."""
+    if not (root / WEIGHTS).exists():
+        return None
+    from safetensors.numpy import load_file
 
-    from rnn.model import build
-
-    model = build(config, prepared.shape, seed)
-    if prepared.vectors is not None:
-        width = prepared.vectors.shape[1]
-        if width != config.embedding_size:
-            raise UserError(
-                f"model.embedding_size = {config.embedding_size}: the vectors of "
-                f"data.sequence.vocabulary.package have {width} numbers"
-            )
-        with torch.no_grad():
-            model.embedding.weight.copy_(torch.from_numpy(np.array(prepared.vectors)))
-    return model
+    notes = read_json(root / NOTES)
+    facts = validate(Facts, notes["facts"], f"{root / NOTES}: facts")
+    return Start(load_file(root / WEIGHTS), facts, notes["left"])
 
 
 def _groups(codes: np.ndarray, schema: dict[str, Any]) -> "Groups":
@@ -288,6 +285,14 @@ def read_spent(recipe: str) -> PrivacySpent | NoPrivacy:
         known = {name: values.get(name) for name in ("none", "population")}
         return validate(NoPrivacy, known, str(path))
     return validate(PrivacySpent, values, str(path))
+
+
+def weights_count(path: Path) -> int:
+    """Return how many weights a file of them holds."""
+    from safetensors import safe_open
+
+    with safe_open(path, framework="numpy") as file:
+        return sum(math.prod(file.get_slice(name).get_shape()) for name in file.keys())  # noqa: SIM118
 
 
 def models_of(recipe: str) -> tuple[str, ...]:

@@ -1,11 +1,13 @@
 """Attack a recipe's claim: its training on invented people, and its model by membership."""
 
+from functools import partial
 from typing import Any
 
 from tasks import artifacts
 from tasks.evidence import attacked, membership_study, secrets
 from tasks.params import UserError, command
 from tasks.recipe import AttackConfig, NoPrivacy, TrainPlan
+from tasks.starting.fresh import begin_without_dropout
 
 METHOD = (
     "a training run on invented people, discarded, whose canaries' coins are guessed; and "
@@ -70,8 +72,12 @@ def main(argv: list[str]) -> None:
         return
     prepared = artifacts.read_prepared(recipe)
     labels = prepared.groups.labels if prepared.groups else ()
-    run, reason = attacked.study(plan, spent, prepared.schema, prepared.shape, labels, config)
-    given_away, no_secrets = secrets.study(plan, spent, prepared.shape, config)
+    # Both runs begin with what the recipe's network begins with, or they attack another claim.
+    begin = partial(begin_without_dropout, plan, prepared)
+    run, reason = attacked.study(
+        plan, spent, prepared.schema, prepared.shape, labels, config, begin
+    )
+    given_away, no_secrets = secrets.study(plan, spent, prepared.shape, config, begin)
     membership = membership_study.study(recipe, prepared, spent.delta, config)
     bound = membership["model"]["epsilon_lower_bound"]["value"]
     claim: dict[str, Any] = {"claim": spent.epsilon, "delta": spent.delta}

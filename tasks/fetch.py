@@ -7,6 +7,7 @@ from tasks import artifacts
 from tasks.artifacts import digest_file
 from tasks.params import UserError, as_json, command
 from tasks.recipe import PathSource, ReaderSource, SourceFile, SourcePlan
+from tasks.starting.bring import bring
 from tasks.table import downloads, reader, sources
 
 
@@ -61,6 +62,8 @@ def main(argv: list[str]) -> None:
     with artifacts.replacing(artifacts.folder(recipe, "raw")) as raw:
         try:
             files, lists = fetch(plan, raw), public_lists(plan, raw)
+            if plan.start is not None:
+                bring(plan.start, raw, [file.sha256 for file in files])
         except UserError as error:
             raise UserError(f"recipes.{recipe}.{error}") from None
         brought = {"files": files} | ({"lists": lists} if lists else {})

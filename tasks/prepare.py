@@ -24,6 +24,7 @@ from tasks import artifacts
 from tasks.params import UserError, command, validate
 from tasks.recipe import DataConfig, PathSource, SourceFile
 from tasks.settings.preparation import PreparationPlan, drawn_of
+from tasks.starting.convert import write_start, write_vectors
 from tasks.table import sources
 from tasks.table.arrays import ArraysWriter, People
 from tasks.table.cells import RowError
@@ -167,6 +168,8 @@ def main(argv: list[str]) -> None:
             vectors = vectors_of(data, filled, lists)
             if vectors is not None:
                 np.save(draft / "arrays" / "vectors.npy", vectors, allow_pickle=False)
+                write_vectors(data, draft / "arrays")
+            write_start(raw, filled, draft / "arrays")
             stated = filled_in(data, filled)
             if stated:
                 artifacts.write_json(draft / "arrays" / VOCABULARIES, stated)

@@ -3,6 +3,7 @@
 import math
 import warnings
 from collections.abc import Callable
+from functools import lru_cache
 from importlib.metadata import version
 
 ACCOUNTANT = "PRV (Gopi, Lee, Wutschitz 2021)"
@@ -39,6 +40,12 @@ def epsilon_spent(
     exponent = 1 / noise_multiplier**2
     if exponent > 100 or sample_rate * math.sqrt(steps * math.expm1(exponent)) > _LARGEST_MU:
         return math.inf
+    return _prv(noise_multiplier, sample_rate, steps, delta)
+
+
+@lru_cache(maxsize=256)
+def _prv(noise_multiplier: float, sample_rate: float, steps: int, delta: float) -> float:
+    """The accountant's own answer."""
     # Imported late: it takes seconds, and a plan that changes nothing does without.
     from opacus.accountants import PRVAccountant
 

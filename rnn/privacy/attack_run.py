@@ -20,7 +20,8 @@ from torch import Tensor, nn
 from rnn.config import ModelConfig, TrainConfig
 from rnn.fairness.groups import Groups
 from rnn.fit import Fit
-from rnn.model import build
+from rnn.freezing import Freeze
+from rnn.model import SequenceModel, build
 from rnn.privacy.canaries import Measured, NullAccount, contribution, noise_scale, sampling
 from rnn.privacy.clipping import LayerBounds, clip_factors
 from rnn.privacy.engine import PrivateOptimizer, rounding_margin
@@ -87,13 +88,16 @@ class _Attacker:
         """Know the run's settings, its invented people and the claimed noise."""
         self.fit, self.loud, self.evidence, self.noise = fit, loud, evidence, noise
         self.canary_rows = np.arange(loud.canaries * loud.each)
-        size = sum(p.numel() for p in fit.trained.parameters())
+        # Layers that are let go of later have noise in some of the steps alone.
+        self.steady = {id(p) for p in fit.trained.parameters() if p.requires_grad}
+        size = sum(p.numel() for p in fit.trained.parameters() if p.requires_grad)
         # By coordinate what noise is left, and by canary how often it was sampled.
         self.left = NullAccount(size, evidence.sample_rate, noise)
         self.taken = NullAccount(loud.canaries, evidence.sample_rate, noise)
 
     def before_step(self) -> None:
-        """Let losses follow the bound."""
+        """Let losses follow the bound, and ask of those layers alone that the step moves."""
+        self.loud.listen()
         self.loud.bound = total_bound(self.fit.bound)
 
     def __call__(self, optimizer: PrivateOptimizer) -> None:
@@ -108,16 +112,20 @@ class _Attacker:
         seen = seen - self._clipped(others, parameters).sum(0) / bound
         mine = self._clipped(self.canary_rows, parameters).div_(bound)
         self.evidence.add(seen, mine, self.noise)
-        self._check(seen, mine, np.unique(used[used < len(self.canary_rows)] // loud.each))
+        sampled = np.unique(used[used < len(self.canary_rows)] // loud.each)
+        self._check(seen, mine, sampled, parameters)
         if self.evidence.steps % _REBALANCED == 1:
             loud.rebalance(mine, parameters)
         loud.next_step()
 
-    def _check(self, seen: Tensor, gradients: Tensor, sampled: Rows) -> None:
+    def _check(
+        self, seen: Tensor, gradients: Tensor, sampled: Rows, parameters: Sequence[nn.Parameter]
+    ) -> None:
         """Hold the step against its sampling, which no attacker knows."""
         known = gradients[torch.from_numpy(sampled).to(gradients.device)].sum(0)
-        residual = (seen - known).double().cpu().numpy()
-        self.left.sums[1] += residual**2
+        parts = (seen - known).split([p.numel() for p in parameters])
+        steady = [v for v, p in zip(parts, parameters, strict=True) if id(p) in self.steady]
+        self.left.sums[1] += torch.cat(steady).double().cpu().numpy() ** 2
         # The mean contribution, by projection on all that was sampled.
         self.left.sums[2, 0] += float((seen * known).double().sum())
         self.left.sums[3, 0] += float(known.double().square().sum())
@@ -176,6 +184,8 @@ def attack_run(
     bystanders: int,
     labels: Sequence[str] = (),
     seed: int = 0,
+    start: SequenceModel | None = None,
+    freeze: Freeze | None = None,
 ) -> Attacked:
     """Train on invented people, attack every step, and forget the model.
 
@@ -191,11 +201,14 @@ def attack_run(
         bystanders: other invented people.
         labels: of the groups that the recipe's mitigation reads; random ones are given out.
         seed: of inputs, coins, sampling and noise.
+        start: the network before its first step, without dropout; random weights if None.
+        freeze: of the recipe's training, as in `Fit`.
 
     Raises:
         ValueError: the model is so large that too few canaries fit.
     """
-    net = build(replace(model, dropout=0.0, token_dropout=0.0), inputs.shape, train.seed)
+    bare = replace(model, dropout=0.0, token_dropout=0.0)
+    net = start or build(bare, inputs.shape, train.seed)
     size = sum(p.numel() for p in net.parameters())
     canaries = min(canaries, max(MOST_NUMBERS // size, LEAST_CANARIES))
     if canaries * size > ROOM:
@@ -218,6 +231,7 @@ def attack_run(
         keystream=stream.child(1),
         mitigation=mechanism.mitigation,
         groups=_groups(labels, persons, seed),
+        freeze=freeze,
     )
     loud = LoudLosses(fit.mitigator, canaries, each, inputs.longest, seed)
     fit.mitigator = loud

@@ -135,6 +135,13 @@ def epsilon_of(events: Sequence[Event], delta: float) -> float:
     Source: Koskela, Jälkö, Honkela (2020), "Computing tight differential privacy guarantees using
     FFT"; Doroshenko et al. (2022) for the discretisation.
     """
+    return _epsilon_of(tuple(events), delta)
+
+
+# One stage asks for the same sum several times: progress, account, ledger, verdict.
+@lru_cache(maxsize=256)
+def _epsilon_of(events: tuple[Event, ...], delta: float) -> float:
+    """What `epsilon_of` says."""
     if any(_hopeless(event) for event in events if event.count):
         return math.inf
     total = _composed(events)

@@ -73,6 +73,7 @@ class LoudLosses(Mitigator):
         step_count: of training, which the directions follow.
         used: rows of every batch since the last `next_step`.
         emphasis: on each layer in a canary's loss.
+        asked: layers that canaries ask something of: those that the step moves.
     """
 
     def __init__(self, inner: Mitigator, canaries: int, each: int, longest: int, seed: int):
@@ -90,10 +91,16 @@ class LoudLosses(Mitigator):
         self.bound, self.step_count = 1.0, 0
         self.used: list[Rows] = []
         self._codes: dict[str, Tensor] = {}
-        layers = [(n, layer) for n, layer in self.trained.named_modules() if _has_code(layer)]
+        layers = [(n, m) for n, m in self.trained.named_modules() if isinstance(m, _LAYERS)]
         self.layers = dict(layers)
+        self.asked: set[str] = set()
+        self.listen()
         total = sum(_size(layer) for _, layer in layers)
         self.emphasis = {name: (_size(layer) / total) ** 0.5 for name, layer in layers}
+
+    def listen(self) -> None:
+        """Ask something of every layer that is not frozen now."""
+        self.asked = {name for name, layer in self.layers.items() if _has_code(layer)}
 
     def next_step(self) -> None:
         """Forget this step's rows and directions; those of the next are others."""
@@ -113,7 +120,8 @@ class LoudLosses(Mitigator):
             return keep
 
         # Registered inside of a recording, they see what its own hooks return.
-        handles = [layer.register_forward_hook(hook(n)) for n, layer in self.layers.items()]
+        asked = ((n, layer) for n, layer in self.layers.items() if n in self.asked)
+        handles = [layer.register_forward_hook(hook(n)) for n, layer in asked]
         try:
             yield heard
         finally:
@@ -224,7 +232,8 @@ class LoudLosses(Mitigator):
         ends = np.cumsum([p.numel() for p in parameters])
         columns = {id(p): some[:, e - p.numel() : e] for p, e in zip(parameters, ends, strict=True)}
         shares, wanted = {}, {}
-        for name, layer in self.layers.items():
+        for name in sorted(self.asked, key=list(self.layers).index):
+            layer = self.layers[name]
             part = torch.cat([columns[id(p)] for p in layer.parameters() if id(p) in columns], 1)
             gram = part @ part.T
             shares[name] = float(gram.diagonal().mean())
@@ -238,7 +247,7 @@ class LoudLosses(Mitigator):
 
 def _has_code(layer: nn.Module) -> bool:
     """Whether canaries ask it for something."""
-    return isinstance(layer, _LAYERS) and any(p.requires_grad for p in layer.parameters())
+    return any(p.requires_grad for p in layer.parameters())
 
 
 def _size(layer: nn.Module) -> int:

@@ -1,6 +1,6 @@
 """The attack run of a recipe, and what it proves: nobody who exists takes part in it."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import groupby
@@ -10,6 +10,7 @@ import numpy as np
 import torch
 
 from rnn.config import InputShape, PrivacySpent
+from rnn.model import SequenceModel
 from rnn.privacy.attack_run import Attacked, attack_run
 from rnn.privacy.canaries import Measured
 from rnn.privacy.engine import rounding_margin
@@ -20,6 +21,8 @@ from rnn.privacy.lower_bounds import LowerBound, lower_bound, violated
 from rnn.privacy.mechanism import Mechanism
 from rnn.privacy.null_verdict import points_of, promised_curve
 from tasks.recipe import AttackConfig, TrainPlan
+
+Begin = Callable[[], SequenceModel]
 
 # The verdict may be wrong about a sound run once in a thousand.
 SIGNIFICANCE = 0.001
@@ -89,7 +92,7 @@ def ideal_bounds(
 
 def _run(
     plan: TrainPlan, mechanism: Mechanism, inputs: InputBounds, labels: Sequence[str], seed: int,
-    config: AttackConfig,
+    config: AttackConfig, begin: Begin | None,
 ) -> Attacked:  # fmt: skip
     """The run itself; a small network is as fast on one thread."""
     with _settings(1 if plan.model.hidden_size <= _SMALL else plan.train.threads):
@@ -102,6 +105,8 @@ def _run(
             bystanders=config.run.bystanders,
             labels=labels,
             seed=seed,
+            start=begin() if begin is not None else None,
+            freeze=plan.frozen,
         )
 
 
@@ -173,6 +178,7 @@ def study(
     shape: InputShape,
     labels: Sequence[str],
     config: AttackConfig,
+    begin: Begin | None = None,
 ) -> tuple[dict[str, Any] | None, str | None]:
     """Return what the attack run of a recipe found, or None and why there was none.
 
@@ -183,6 +189,7 @@ def study(
         shape: of the model's input.
         labels: of the groups that the recipe's mitigation reads.
         config: of the attack.
+        begin: makes the network before its first step, without dropout; random weights if None.
     """
     if not config.run.canaries:
         return None, "attack.run.canaries is 0"
@@ -197,7 +204,7 @@ def study(
     )
     inputs = input_bounds(schema, shape, config.run.longest)
     try:
-        attacked = _run(plan, mechanism, inputs, labels, config.seed, config)
+        attacked = _run(plan, mechanism, inputs, labels, config.seed, config, begin)
     except ValueError as error:
         return None, str(error)
     return judged(attacked, plan, mechanism, spent, config.run.simulations), None

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from rnn.fit import Fit
 from rnn.model import SequenceModel
 from rnn.privacy.noise import Keystream
-from tasks.artifacts import Prepared, fresh_model
+from tasks.artifacts import Prepared
 from tasks.evidence.scoring import row_losses
 from tasks.params import UserError
 from tasks.recipe import TrainPlan
+from tasks.starting.fresh import fresh_model
 
 Rows = NDArray[np.int64]
 
@@ -59,13 +60,14 @@ def train_reference(
     batch = min(plan.train.expected_batch_size, len(rows))
     train = replace(plan.train, steps=steps, expected_batch_size=batch, seed=seed)
     fit = Fit(
-        fresh_model(plan.model, prepared, seed),
+        fresh_model(plan, prepared, seed),
         prepared.sequences,
         rows,
         train,
         sample_rate=batch / len(rows),
         mechanism=None,
         keystream=Keystream.from_seed(seed),
+        freeze=plan.frozen,
     )
     for _ in range(steps):
         fit.step()

@@ -27,7 +27,7 @@ from rnn.privacy.lower_bounds import lower_bound, violated
 from rnn.privacy.mechanism import Mechanism
 from rnn.privacy.noise import Keystream
 from rnn.privacy.null_verdict import promised_curve
-from tasks.evidence.attacked import SIGNIFICANCE
+from tasks.evidence.attacked import SIGNIFICANCE, Begin
 from tasks.evidence.exposure import Format, exposure
 from tasks.evidence.scoring import row_losses
 from tasks.recipe import AttackConfig, SecretsConfig, TrainPlan
@@ -147,7 +147,12 @@ def plant(shape: InputShape, config: SecretsConfig, seed: int) -> Planted | None
 
 
 def trained(
-    plan: TrainPlan, shape: InputShape, planted: Planted, mechanism: Mechanism | None, seed: int
+    plan: TrainPlan,
+    shape: InputShape,
+    planted: Planted,
+    mechanism: Mechanism | None,
+    seed: int,
+    begin: Begin | None = None,
 ) -> SequenceModel:
     """Return the recipe's network after the recipe's steps on planted texts.
 
@@ -160,18 +165,21 @@ def trained(
         planted: the texts.
         mechanism: of the recipe's promise, None for no privacy.
         seed: of weights, sampling and noise, which are no secret here.
+        begin: makes the network before its first step, without dropout; random weights if None.
     """
+    bare = replace(plan.model, dropout=0.0, token_dropout=0.0)
     rate, rows = plan.sample_rate, planted.rows
     everyone = len(planted.texts) - planted.candidates - len(planted.present) / 2
     train = replace(plan.train, expected_batch_size=max(1, round(rate * everyone)), device="cpu")
     fit = Fit(
-        build(replace(plan.model, dropout=0.0, token_dropout=0.0), shape, train.seed),
+        begin() if begin is not None else build(bare, shape, train.seed),
         planted.texts,
         rows,
         train,
         sample_rate=rate,
         mechanism=mechanism,
         keystream=Keystream.from_seed(seed).child(1),
+        freeze=plan.frozen,
     )
     for _ in range(train.steps):
         fit.step()
@@ -199,7 +207,11 @@ def judged(planted: Planted, surprise: Array, config: AttackConfig) -> dict[str,
 
 
 def study(
-    plan: TrainPlan, spent: PrivacySpent, shape: InputShape, config: AttackConfig
+    plan: TrainPlan,
+    spent: PrivacySpent,
+    shape: InputShape,
+    config: AttackConfig,
+    begin: Begin | None = None,
 ) -> tuple[dict[str, Any] | None, str | None]:
     """Return what the run with secrets found, or None and why there was none.
 
@@ -208,6 +220,7 @@ def study(
         spent: the claim.
         shape: of the model's input.
         config: of the attack.
+        begin: as in `trained`.
     """
     if shape.task != "next_token":
         return None, "secrets are put into texts whose next token is predicted"
@@ -223,7 +236,7 @@ def study(
     mechanism = Mechanism.of(
         plan.privacy, sample_rate=plan.sample_rate, noise_multiplier=plan.noise_multiplier
     )
-    models = [trained(plan, shape, planted, m, config.seed) for m in (mechanism, None)]
+    models = [trained(plan, shape, planted, m, config.seed, begin) for m in (mechanism, None)]
     private, plain = (planted.surprise(model) for model in models)
     if not np.isfinite([private, plain]).all():
         return None, "the run's weights are not finite"

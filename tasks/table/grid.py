@@ -57,13 +57,16 @@ def moments(cells: Column, time_format: str | None) -> NDArray[np.int64]:
     return times(cells, time_format).cast(pl.Int64).to_numpy()
 
 
-def regular(frame: pl.DataFrame, data: DataConfig, codes: NDArray[np.int64]) -> list[Regular]:
+def regular(
+    frame: pl.DataFrame, data: DataConfig, codes: NDArray[np.int64], latest: int | None = None
+) -> list[Regular]:
     """Return the series of a table, in the order of their codes.
 
     Args:
         frame: raw rows, all rows of each of their series.
         data: the recipe's data block, with layout series.
         codes: int64 [n], whose each row is.
+        latest: steps of each series to return, its last ones; None: all.
 
     Raises:
         UserError: a cell cannot be read, or a series is too long.
@@ -86,6 +89,9 @@ def regular(frame: pl.DataFrame, data: DataConfig, codes: NDArray[np.int64]) -> 
     for code in np.unique(codes):
         mine = np.flatnonzero(codes == code)
         first, last = int(steps[mine[0]]), int(steps[mine[-1]])
+        if latest is not None:
+            first = max(first, last - latest + 1)
+            mine = mine[steps[mine] >= first]
         if last - first >= MOST_STEPS:
             raise UserError(
                 f"data.sequence.time: a series has {last - first + 1:,} steps of {layout.every} "

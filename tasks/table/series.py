@@ -32,7 +32,10 @@ def served(frame: pl.DataFrame, data: DataConfig, grouping: Grouping) -> Windows
         grouping: of the same frame.
     """
     assert grouping.codes is not None
-    return latest(regular(frame, data, grouping.codes), data)
+    layout = layout_of(data)
+    # Whoever asks may send a row of another century: what lies before is never laid out.
+    needed = layout.window + max(layout.usual, default=0)
+    return latest(regular(frame, data, grouping.codes, needed), data)
 
 
 def prepared(

@@ -70,8 +70,12 @@ def cached_digest(path: Path) -> str:
     key = f"{path.absolute()}|{stat.st_size}|{stat.st_mtime_ns}"
     known = _read_store(store)
     if key not in known:
+        # Nothing of files that are gone, nor of what a file was before.
+        of = {name: Path(name.rsplit("|", 2)[0]) for name in known}
         known = {
-            name: digest for name, digest in known.items() if Path(name.split("|")[0]).exists()
+            name: digest
+            for name, digest in known.items()
+            if of[name] != path.absolute() and of[name].exists()
         }
         known[key] = digest_file(path)
         with replacing_file(store) as draft:

@@ -41,13 +41,18 @@ def normalised(texts: pl.Series, spec: TextTokens) -> pl.Series:
 
     Args:
         texts: str [N], null where there is none.
-        spec: characters are also cut off at max_length here.
+        spec: characters are also cut off at max_length here; bigrams have no space at the ends.
     """
     text = texts.rename("text")
     if spec.tokens == "characters":
         text = text.str.slice(0, spec.max_length)
     if spec.lowercase:
         text = text.str.to_lowercase()
+    if spec.tokens == "bigrams":
+        text = text.str.strip_chars()
+    if spec.title:
+        found = [None if one is None else one.title() for one in text.to_list()]
+        text = pl.Series("text", found, dtype=pl.String)
     if spec.tokens == "characters":
         text = text.str.slice(0, spec.max_length)
     return text.set(text == "", NOTHING).fill_null(NOTHING)
@@ -63,6 +68,17 @@ def words(texts: pl.Series) -> pl.Series:
     plain = texts.str.replace_all(_APOSTROPHES, "'")
     apart = plain.str.replace_all(_NEGATION, "${1} ${2}").str.replace_all(_ENDING, "${1} ${2}")
     return apart.str.extract_all(_WORDS)
+
+
+def bigrams(texts: pl.Series) -> pl.Series:
+    """Return each two neighbouring characters of each text, list[str] [N]; spaces are characters.
+
+    Example:
+        >>> bigrams(pl.Series(["Li Na", "X"])).to_list()
+        [['Li', 'i ', ' N', 'Na'], []]
+    """
+    pairs = [[text[i : i + 2] for i in range(len(text) - 1)] for text in texts.to_list()]
+    return pl.Series(texts.name, pairs, dtype=pl.List(pl.String))
 
 
 def subwords(word: str, known: Mapping[str, int]) -> list[str]:
@@ -103,13 +119,16 @@ def cut(texts: pl.Series, spec: TextTokens, known: Mapping[str, int]) -> pl.Seri
     """
     if spec.tokens == "characters":
         return texts.str.split("")
-    if spec.tokens == "symbols":
+    if spec.tokens == "bigrams":
+        found = bigrams(texts)
+    elif spec.tokens == "symbols":
         found = texts.str.extract_all(r"\S+")
     else:
         found = words(texts)
     if spec.tokens == "subwords":
         found = _in_subwords(found, cache(lambda word: subwords(word, known)))
-    found = found.list.head(spec.max_length)
+    last = spec.keep == "last"
+    found = found.list.tail(spec.max_length) if last else found.list.head(spec.max_length)
     empty = (found.list.len() == 0).to_list()
     if not any(empty):
         return found

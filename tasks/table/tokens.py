@@ -105,6 +105,8 @@ class Codec:
         ]
         if self.spec.tokens == "characters":
             return "".join(pieces)
+        if self.spec.tokens == "bigrams":
+            return "".join(pieces[:1]) + "".join(piece[-1] for piece in pieces[1:])
         joined = " ".join(pieces)
         return joined.replace(f" {CONTINUED}", "") if self.spec.tokens == "subwords" else joined
 

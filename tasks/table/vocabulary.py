@@ -27,6 +27,7 @@ FIELDS = {"sequence": "data.sequence", "target": "data.target.text"}
 _GUESSED = 200
 _CJK = 0x4E00
 _OFTEN = 10**6
+_TWO = 2
 
 
 def with_values(data: DataConfig, listed: Mapping[str, Sequence[str]]) -> DataConfig:
@@ -60,15 +61,32 @@ def _check(tokens: Sequence[str], spec: TextTokens, field: str) -> None:
     for token in tokens:
         if token in SPECIAL:
             raise UserError(f"{field}.vocabulary: {token!r} is there already, with its own id")
+        if spec.tokens == "bigrams" and len(token) != _TWO:
+            raise UserError(f"{field}.vocabulary: {token!r} must be two characters")
         if spec.tokens == "characters" and len(token) != 1:
             raise UserError(f"{field}.vocabulary: {token!r} must be one character")
+
+
+def first_column(path: Path) -> list[str]:
+    """Return the first column of a CSV file below its header, as text, empty where it is."""
+    return pl.read_csv(path, infer_schema=False).to_series(0).fill_null("").to_list()
+
+
+def paired(tokens: Sequence[str]) -> list[str]:
+    """Return the entries of a list of bigrams; of one that ends in a space lists lack that space.
+
+    Example:
+        >>> paired(["UNK", "an", "n", " J"])
+        ['UNK', 'an', 'n ', ' J']
+    """
+    return [f"{token} " if len(token) == 1 else token for token in tokens]
 
 
 def read_list(path: Path, size: int | None, field: str) -> list[str]:
     """Return the tokens of a file, the first `size` of them.
 
     Args:
-        path: one token a line, or a Parquet file whose first column is the list.
+        path: one token a line; a .csv or Parquet file's first column is the list.
         size: None for all.
         field: place in the recipe, for errors.
 
@@ -79,6 +97,8 @@ def read_list(path: Path, size: int | None, field: str) -> list[str]:
         if path.suffix in (".parquet", ".pq"):
             column = pl.read_parquet(path).to_series(0)
             tokens = [token for token in column.cast(pl.String).to_list() if token][:size]
+        elif path.suffix == ".csv":
+            tokens = [token for token in first_column(path) if token][:size]
         else:
             lines = path.read_text(encoding="utf-8").splitlines()
             tokens = [line for line in lines if line][:size]
@@ -172,6 +192,8 @@ def with_lists(data: DataConfig, paths: Sequence[Path]) -> DataConfig:
             # Zipf's law: what a list of words without counts says of how common they are.
             often = {token: max(1, _OFTEN // k) for k, token in enumerate(tokens, start=1)}
             tokens = learnt(often, one.pieces)
+        if data.texts[side].tokens == "bigrams":
+            tokens = [token for token in paired(tokens) if len(token) == _TWO]
         known = set(here.values)
         found[side] = [*here.values, *(token for token in tokens if token not in known)]
     return with_values(data, found)
@@ -196,13 +218,15 @@ def stand_in(data: DataConfig) -> DataConfig:
         package = listed.package
         listed_size = (package.pieces or package.size) if package else _GUESSED
         size = listed.training or listed_size
-        found[side] = [chr(_CJK + i) if _single(spec) else f"-{i}" for i in range(size)]
+        found[side] = [_invented(spec, i) for i in range(size)]
     return with_values(data, found)
 
 
-def _single(spec: TextTokens) -> bool:
-    """Whether a token is one character."""
-    return spec.tokens == "characters"
+def _invented(spec: TextTokens, number: int) -> str:
+    """A token that no text has."""
+    if spec.tokens == "bigrams":
+        return f"-{chr(_CJK + number)}"
+    return chr(_CJK + number) if spec.tokens == "characters" else f"-{number}"
 
 
 class Seen:

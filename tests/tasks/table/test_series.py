@@ -17,7 +17,7 @@ from tasks.table.grid import regular
 from tasks.table.people import group
 from tasks.table.sources import resolve
 from tasks.table.split import shares
-from tasks.table.windows import usual_of
+from tasks.table.windows import latest, usual_of
 
 HOURS = 240
 CUT = 150
@@ -257,6 +257,26 @@ def test_the_served_window_is_the_prepared_one() -> None:
     np.testing.assert_array_equal(served.static, batch.static.numpy())
     short = encode(frame.head(3), data_of())
     assert len(short.sequences) == 3
+
+
+@pytest.mark.parametrize("usual", [[], [4, 24]])
+def test_a_row_of_another_century_costs_nothing_and_changes_nothing(usual: list[int]) -> None:
+    data = data_of(usual=usual)
+    old = pl.DataFrame({"when": ["0001-01-01T00:00"], "load": ["50"]})
+    gap = pl.concat([table().head(50), table().slice(60, 30)])
+    for frame in (gap, gap.head(1), gap.head(10), pl.concat([gap.head(3), table().slice(90, 2)])):
+        # As the whole series would be read, laid out from its first row on.
+        codes = np.zeros(len(frame), dtype=np.int64)
+        whole = latest(regular(frame, data, codes), data)
+        found = encode(frame, data)
+        np.testing.assert_array_equal(found.sequences, whole.history)
+        np.testing.assert_array_equal(found.static, whole.ahead)
+        with_old = encode(pl.concat([old, frame]), data)
+        assert with_old.person_ids.to_list() == found.person_ids.to_list()
+        assert len(with_old.sequences) == WINDOW
+        if len(frame) > 40:
+            np.testing.assert_array_equal(with_old.sequences, found.sequences)
+            np.testing.assert_array_equal(with_old.static, found.static)
 
 
 def two_series() -> pl.DataFrame:

@@ -149,3 +149,35 @@ def test_a_vocabulary_that_is_still_to_come_makes_no_codec() -> None:
     spec = dataclasses.replace(_spec(), vocabulary=Vocabulary(training=5))
     with pytest.raises(ValueError, match="not known yet"):
         codec_of(spec)
+
+
+def test_bigrams_are_cut_as_the_lstm_of_names_reads_them() -> None:
+    """Stripped, in title case, each two neighbours, the last of them: as Keras pads and cuts."""
+    listed = ["Sm", "mi", "it", "th", "h ", " J", "Jo"]
+    spec = _spec(
+        tokens="bigrams", lowercase=False, title=True, max_length=5, keep="last",
+        vocabulary={"values": listed},
+    )  # fmt: skip
+    codec = codec_of(spec)
+    for name in ("  smith JO ", "Smith", "j", "", "o'neil smith"):
+        title = name.strip().title()
+        pairs = ["".join(pair) for pair in pairwise(title)]
+        expected = [listed.index(p) + 2 if p in listed else 1 for p in pairs][-5:]
+        assert _ids(codec, name) == [expected or [1]]
+    assert codec.text([2, 3, 4, 5]) == "Smith"
+    assert _ids(codec_of(_spec(tokens="bigrams", vocabulary={"values": ["sm"]})), "SMS") == [[2, 1]]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"tokens": "bigrams", "vocabulary": {"values": ["abc"]}}, "'abc' must be two characters"),
+        (
+            {"tokens": "characters", "alphabet": "ab", "vocabulary": None, "keep": "last"},
+            "keep = 'last' is for tokens of more than one character",
+        ),
+    ],
+)
+def test_bigrams_that_mean_nothing_are_one_line(changes: dict[str, object], told: str) -> None:
+    with pytest.raises(UserError, match=told):
+        _spec(**changes)

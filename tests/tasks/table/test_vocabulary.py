@@ -8,10 +8,11 @@ import numpy as np
 import polars as pl
 import pytest
 
-from rnn.config import ModelConfig
+from rnn.config import ModelConfig, TrainConfig
 from tasks import artifacts, prepare
 from tasks.params import UserError, as_json, validate
-from tasks.recipe import DataConfig, SourceFile
+from tasks.recipe import DataConfig, SourceFile, TrainPlan
+from tasks.starting.fresh import begun
 from tasks.table import sources
 from tasks.table.encode import encode, input_shape
 from tasks.table.released import read_data
@@ -85,10 +86,13 @@ def test_a_package_and_its_vectors() -> None:
     assert prepared.vectors[[0, 2, 4, 5, 6]].tolist() == [
         [0, 0, 0], [7, 8, 9], [1, 2, 3], [4, 5, 6], [10, 11, 12],
     ]  # fmt: skip
-    model = artifacts.fresh_model(ModelConfig(embedding_size=3), prepared, 0)
+    train = TrainConfig(steps=1, expected_batch_size=1)
+    plan = TrainPlan(model=ModelConfig(embedding_size=3), train=train, sample_rate=0.5)
+    model, told = begun(plan, prepared, 0)
+    assert told is not None and told["weights"][0]["data"] == "text that the recipe does not name"
     assert model.embedding.weight[4].tolist() == [1, 2, 3]
     with pytest.raises(UserError, match=r"embedding_size = 32: the vectors .* have 3 numbers"):
-        artifacts.fresh_model(ModelConfig(), prepared, 0)
+        begun(replace(plan, model=ModelConfig()), prepared, 0)
 
 
 def test_pieces_are_learnt_from_the_list_by_rank() -> None:

@@ -1,0 +1,1 @@
+"""Weights that others trained: brought, checked against this recipe's people, put in place."""
