@@ -3,7 +3,8 @@
 python -m benchmarks.serve [--recipe credit] [--seconds 20] [--clients 2] [--json FILE]
 
 A server process with one worker answers client processes of their own. The network has the
-recipe's sizes and untrained weights: what is measured depends on neither.
+recipe's sizes and untrained weights: what is measured depends on neither. Everybody is refused,
+so that whoever asks for reasons gets them: that is the most work.
 """
 
 import argparse
@@ -36,6 +37,7 @@ from tasks.table.encode import encode, input_shape
 IDENTITY = {"name": "benchmark", "version": "1", "alias": "champion"}
 MANY = 100
 WARM_UP = 50
+REASONS = 4
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ def write_model_files(recipe: Recipe, folder: Path) -> None:
     """Write what a registered model's folder holds."""
     model = build(recipe.model, input_shape(recipe.data), 0)
     write_model(folder, model, dict(model.named_parameters()))
-    serving = {"data": as_json(recipe.data), "threshold": 0.2, "half_width": None}
+    serving = {"data": as_json(recipe.data), "threshold": 0.0, "half_width": None}
+    serving |= {"reasons": as_json(recipe.serve)["reasons"]}
     write_json(folder / "serving.json", serving)
 
 
@@ -116,7 +119,7 @@ def serve(folder: Path, port: int) -> None:
     uvicorn.run(app, host="127.0.0.1", port=port, log_level="warning", access_log=False)
 
 
-def load(port: int, body: bytes, seconds: float) -> Load:
+def load(port: int, body: bytes, seconds: float, reasons: int) -> Load:
     """Ask one after the other over one connection."""
     link = http.client.HTTPConnection("127.0.0.1", port)
     headers = {"Content-Type": "application/json"}
@@ -126,7 +129,7 @@ def load(port: int, body: bytes, seconds: float) -> Load:
         if turn == WARM_UP:
             latencies, began = [], time.perf_counter()
         at = time.perf_counter()
-        link.request("POST", "/score", body, headers)
+        link.request("POST", f"/score?reasons={reasons}", body, headers)
         answer = link.getresponse()
         answer.read()
         if answer.status != 200:
@@ -137,10 +140,10 @@ def load(port: int, body: bytes, seconds: float) -> Load:
     return Load(time.perf_counter() - began, len(latencies), latencies)
 
 
-def loads(port: int, body: Path, seconds: float, clients: int) -> list[Load]:
+def loads(port: int, body: Path, seconds: float, clients: int, reasons: int = 0) -> list[Load]:
     """Several clients at once, each a process."""
     command = [sys.executable, "-m", "benchmarks.serve", "--load", str(body), str(port)]
-    command += ["--seconds", str(seconds)]
+    command += ["--seconds", str(seconds), "--reasons", str(reasons)]
     running = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(clients)]
     return [Load(**json.loads(client.communicate()[0])) for client in running]
 
@@ -169,14 +172,23 @@ def figures(recipe: Recipe, seconds: float, clients: int) -> list[dict[str, obje
             bodies[name].write_text(json.dumps({"rows": rows}), encoding="utf-8")
         with server(folder) as port:
             (alone,) = loads(port, bodies["one"], seconds, 1)
+            (explained,) = loads(port, bodies["one"], seconds, 1, REASONS)
             crowd = loads(port, bodies["many"], seconds, clients)
-        latencies = np.sort(alone.latencies) * 1e3
-        rate = sum(MANY * found.answers / found.seconds for found in crowd)
+            told = loads(port, bodies["many"], seconds, clients, REASONS)
+        latencies, slower = (np.sort(found.latencies) * 1e3 for found in (alone, explained))
+        rate, slow = (
+            sum(MANY * found.answers / found.seconds for found in several)
+            for several in (crowd, told)
+        )
+        one_more = f"one person, {REASONS} reasons"
+        many_more = f"{MANY} a request, {clients} clients, {REASONS} reasons"
         return [
             _row("serve/p50_ms", float(np.quantile(latencies, 0.5)), "ms, one person"),
             _row("serve/p99_ms", float(np.quantile(latencies, 0.99)), "ms, one person"),
+            _row("serve/reasons_p50_ms", float(np.quantile(slower, 0.5)), f"ms, {one_more}"),
             _row("serve/model_ms", bare(scorer, one) * 1e3, "ms, the network alone, one person"),
             _row("serve/people_per_second", rate, f"people/s, {MANY} a request, {clients} clients"),
+            _row("serve/reasons_people_per_second", slow, f"people/s, {many_more}"),
             _row(
                 "serve/model_people_per_second",
                 MANY / bare(scorer, many),
@@ -197,6 +209,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--clients", type=int, default=2)
     parser.add_argument("--json", type=Path)
+    parser.add_argument("--reasons", type=int, default=REASONS, help=argparse.SUPPRESS)
     parser.add_argument("--serve", nargs=2, help=argparse.SUPPRESS)
     parser.add_argument("--load", nargs=2, help=argparse.SUPPRESS)
     wanted = parser.parse_args()
@@ -205,7 +218,8 @@ def main() -> None:
         return
     if wanted.load:
         body = Path(wanted.load[0]).read_bytes()
-        print(json.dumps(vars(load(int(wanted.load[1]), body, wanted.seconds))))
+        found = load(int(wanted.load[1]), body, wanted.seconds, wanted.reasons)
+        print(json.dumps(vars(found)))
         return
     recipe = load_recipe(Path("params.yaml"), wanted.recipe)
     rows = figures(recipe, wanted.seconds, wanted.clients)

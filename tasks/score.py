@@ -1,10 +1,10 @@
 """Score a file of any size with a registered model, in bounded memory.
 
-    python -m tasks.score RECIPE FILE [--out FILE] [--alias champion] [--threads 2]
+    python -m tasks.score RECIPE FILE [--out FILE] [--alias champion] [--threads 2] [--reasons 0]
 
 FILE is CSV, Parquet or NDJSON in the recipe's own layout; the answer is written beside it as
-FILE.scores.parquet, or where --out says (.parquet or .csv): one row a person, the same scores and
-decisions as serving gives.
+FILE.scores.parquet, or where --out says (.parquet or .csv): one row a person, the same scores,
+decisions and, where asked for, reasons as serving gives. In a CSV lists are JSON.
 """
 
 import argparse
@@ -15,6 +15,7 @@ os.environ.setdefault("POLARS_MAX_THREADS", "2")
 os.environ.setdefault("POLARS_CSV_CHUNK_SIZE", "4000000")
 os.environ.setdefault("POLARS_NDJSON_CHUNK_SIZE", "4000000")
 
+import json
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -26,7 +27,8 @@ from tqdm import tqdm
 from tasks.artifacts import replacing_file
 from tasks.checkout import checkout
 from tasks.params import UserError, command, load_recipe
-from tasks.serving.options import Parser
+from tasks.serving.options import MOST_REASONS, Parser
+from tasks.serving.reasons import REASONS
 from tasks.serving.scorer import Scorer
 from tasks.table import sources
 from tasks.table.cells import RowError
@@ -61,7 +63,7 @@ class _Writer:
         self.count += len(piece)
         if self.kind == ".csv":
             self.file = self.file or self.path.open("w", encoding="utf-8", newline="")
-            piece.write_csv(self.file, include_header=self.count == len(piece))
+            flat(piece).write_csv(self.file, include_header=self.count == len(piece))
             return
         table = piece.to_arrow()
         if self.file is None:
@@ -76,7 +78,23 @@ class _Writer:
             self.file.close()
 
 
-def score(scorer: Scorer, path: Path, out: Path, work: Path) -> int:
+def flat(piece: pl.DataFrame) -> pl.DataFrame:
+    """Return a table whose lists are JSON text."""
+    nested = [name for name, kind in piece.schema.items() if kind.is_nested()]
+    told = {name: piece[name].to_list() for name in nested}
+    return piece.with_columns(
+        pl.Series(name, [json.dumps(x, ensure_ascii=False) for x in values], dtype=pl.String)
+        for name, values in told.items()
+    )
+
+
+def table_of(columns: dict[str, Any]) -> pl.DataFrame:
+    """Return an answer as a table; reasons have one type, whoever has none."""
+    kinds = {"reasons": REASONS} if "reasons" in columns else {}
+    return pl.DataFrame(columns, schema_overrides=kinds)
+
+
+def score(scorer: Scorer, path: Path, out: Path, work: Path, reasons: int = 0) -> int:
     """Write the answer for everybody in a file; return how many people that is.
 
     Args:
@@ -84,6 +102,7 @@ def score(scorer: Scorer, path: Path, out: Path, work: Path) -> int:
         path: raw rows.
         out: .parquet or .csv; written whole or not at all.
         work: an empty folder for what does not fit into memory.
+        reasons: of one person at most; with 0 there is no such column.
 
     Raises:
         UserError: the file is not there, or a row cannot be read.
@@ -96,7 +115,7 @@ def score(scorer: Scorer, path: Path, out: Path, work: Path) -> int:
         writer = _Writer(draft, out.suffix)
         try:
             for frame in gather(table, work):
-                writer.add(pl.DataFrame(scorer.score(frame)))
+                writer.add(table_of(scorer.score(frame, reasons)))
                 bar.set_description(f"{writer.count:,} people scored")
         except RowError as error:
             raise table.explain(error) from None
@@ -129,22 +148,28 @@ def main(argv: list[str]) -> None:
     parser.add_argument("--out")
     parser.add_argument("--alias", default="champion")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--reasons", type=int, default=0)
     wanted: argparse.Namespace = parser.parse_args(argv)
+    if not 0 <= wanted.reasons <= MOST_REASONS:
+        raise UserError(f"--reasons {wanted.reasons} must be 0 to {MOST_REASONS}")
     root = checkout()
     recipe = load_recipe(root / "params.yaml", wanted.recipe)
     if not wanted.file.is_file():
         raise UserError(f"{wanted.file} is not there")
     out = target(wanted.file, wanted.out)
+    import torch
+
     from tasks.registry import open_store
     from tasks.serving.live import Live
 
     name = recipe.register.model_name or wanted.recipe
+    torch.set_num_threads(max(1, wanted.threads))
     live = Live(open_store(root), name, wanted.alias, max(1, wanted.threads))
     live.refresh()
     scorer = live.current()
     assert scorer is not None
     with tempfile.TemporaryDirectory(prefix=".sordino-score-", dir=out.parent or Path()) as work:
-        count = score(scorer, wanted.file, out, Path(work))
+        count = score(scorer, wanted.file, out, Path(work), wanted.reasons)
     print(f"{live.described()}: {count:,} people scored, {out}")
 
 

@@ -23,9 +23,16 @@ SECRET = "q7Vx-personal-31337"
 KINDS = ("application/json", "text/csv", "text/plain", "application/xml", "")
 
 
-def broken(row):
-    """Requests that are nearly right: a true row with something wrong in it, or cut bytes."""
-    whole = json.dumps({"rows": [row]}).encode()
+def broken(rows):
+    """Requests that are nearly right: true rows with something wrong in one, or cut bytes."""
+    row, count = rows[0], st.integers(-2, 25)
+    whole = json.dumps({"rows": rows, "reasons": 4}).encode()
+
+    def body(changed, asked):
+        """A body with another first row, and reasons as asked for."""
+        more = {} if asked is None else {"reasons": asked}
+        return json.dumps({"rows": [changed, *rows[1:]], **more}).encode()
+
     cells = st.one_of(
         st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=40),
         st.just(SECRET), st.lists(st.integers(), max_size=3),
@@ -33,12 +40,13 @@ def broken(row):
         st.just(10**400), st.just("1e999"), st.just("\u0000"), st.just("NaN"),
     )  # fmt: skip
     changed = st.builds(
-        lambda name, value: json.dumps({"rows": [{**row, name: value}]}).encode(),
+        lambda name, value, asked: body({**row, name: value}, asked),
         st.one_of(st.sampled_from(sorted(row)), st.text(max_size=12)),
         cells,
+        st.one_of(st.none(), count, cells),
     )
     dropped = st.sampled_from(sorted(row)).map(
-        lambda name: json.dumps({"rows": [{k: v for k, v in row.items() if k != name}]}).encode()
+        lambda name: body({k: v for k, v in row.items() if k != name}, None)
     )
     cut = st.integers(0, len(whole)).map(lambda at: whole[:at])
     spliced = st.builds(
@@ -51,6 +59,7 @@ def broken(row):
     return st.tuples(
         st.one_of(changed, dropped, cut, spliced, table, st.binary(max_size=300)),
         st.sampled_from(KINDS),
+        st.one_of(st.none(), count, st.just(SECRET), st.text(max_size=8)),
     )
 
 
@@ -90,7 +99,7 @@ def main():
     random.seed(0)
     page = requests.get(f"{url}/openapi.json", timeout=10).json()
     body = page["paths"]["/score"]["post"]["requestBody"]["content"]["application/json"]
-    row = body["example"]["rows"][0]
+    rows = body["example"]["rows"]
     schema = schemathesis.openapi.from_dict(page)
     operation = schema["/score"]["POST"]
     seen, session = Seen(), requests.Session()
@@ -100,9 +109,10 @@ def main():
         seen.add(answer.status_code, answer.text)
 
     def post(example):
-        data, kind = example
+        data, kind, reasons = example
         headers = {"Content-Type": kind} if kind else {}
-        answer = session.post(f"{url}/score", data=data, headers=headers, timeout=30)
+        asked = {} if reasons is None else {"reasons": reasons}
+        answer = session.post(f"{url}/score", params=asked, data=data, headers=headers, timeout=30)
         seen.add(answer.status_code, answer.text)
 
     negative = schemathesis.GenerationMode.NEGATIVE
@@ -112,7 +122,7 @@ def main():
         rounds += 1
     by_schema = sum(seen.statuses.values())
     while sum(seen.statuses.values()) < count and rounds < 200:
-        run(broken(row), 1000, post)
+        run(broken(rows), 1000, post)
         rounds += 1
     print(
         json.dumps({"statuses": dict(seen.statuses), "by_schema": by_schema, "wrong": seen.wrong})

@@ -93,3 +93,18 @@ def answered(
     names = target.names or tuple(map(str, target.classes))
     columns["decision"] = [names[index] for index in chosen]
     return columns
+
+
+def unfavourable(columns: Mapping[str, Any], data: DataConfig) -> NDArray[np.int64]:
+    """Return whose decision is unfavourable, rising; everybody where nothing is decided.
+
+    Args:
+        columns: what `answered` returns.
+        data: with or without a decision.
+    """
+    if data.decision is None:
+        return np.arange(len(columns["person_id"]))
+    target = data.target
+    names = target.names or tuple(map(str, target.classes))
+    favourable = names[target.classes.index(data.decision.favourable)]
+    return np.flatnonzero([said != favourable for said in columns["decision"]])

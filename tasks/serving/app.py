@@ -1,8 +1,7 @@
 """The front door: raw rows in, decisions out; nothing about a person is kept or echoed."""
 
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any
+from collections.abc import Callable
 
 from fastapi import FastAPI, Request, Response
 from fastapi.concurrency import run_in_threadpool
@@ -10,7 +9,8 @@ from fastapi.responses import JSONResponse
 from fastapi_offline import FastAPIOffline
 
 from tasks.params import UserError
-from tasks.serving.body import CSV, JSON, MOST_BYTES, Refused, rows_of
+from tasks.serving import page
+from tasks.serving.body import JSON, MOST_BYTES, Refused, asked
 from tasks.serving.scorer import Scorer
 from tasks.table.cells import ValueShown
 
@@ -18,6 +18,7 @@ log = logging.getLogger("sordino.serve")
 
 # A larger request would keep small ones waiting.
 INLINE_ROWS = 200
+REASONS = 4
 
 Current = Callable[[], Scorer | None]
 
@@ -40,10 +41,11 @@ async def _body(request: Request) -> bytes:
     return b"".join(parts)
 
 
-def _answer(scorer: Scorer, body: bytes, kind: str) -> bytes:
+def _answer(scorer: Scorer, body: bytes, kind: str, said: str | None, default: int) -> bytes:
     """The whole work of one request."""
     try:
-        return scorer.answer(rows_of(body, kind, scorer.columns))
+        rows, reasons = asked(body, kind, scorer.columns, said)
+        return scorer.answer(rows, scorer.usual_reasons(default) if reasons is None else reasons)
     except Refused:
         raise
     except UserError as error:
@@ -55,31 +57,18 @@ def _answer(scorer: Scorer, body: bytes, kind: str) -> bytes:
         raise Refused("server", "the request failed", 500) from None
 
 
-def described(scorer: Scorer | None) -> dict[str, Any]:
-    """Return the request body as OpenAPI: the columns that the model reads and an invented row."""
-    columns: Mapping[str, str] = scorer.described if scorer else {}
-    cell = {"type": ["number", "string", "boolean", "null"]}
-    row = {
-        "type": "object",
-        "properties": {name: {**cell, "description": text} for name, text in columns.items()},
-    }
-    rows = {"type": "array", "items": row, "minItems": 1}
-    body: dict[str, Any] = {
-        "schema": {"type": "object", "properties": {"rows": rows}, "required": ["rows"]}
-    }
-    if scorer:
-        body["example"] = {"rows": scorer.example}
-    return {"required": True, "content": {JSON: body, CSV: {"schema": {"type": "string"}}}}
-
-
-def create_app(name: str, current: Current) -> FastAPI:
+def create_app(name: str, current: Current, reasons: int = REASONS) -> FastAPI:
     """Return the application.
 
     Args:
         name: of the registered model.
         current: the model in use; it may change between two requests, never within one.
+        reasons: of an unfavourable decision, where a request does not say how many.
     """
+    scorer = current()
+    usual = scorer.usual_reasons(reasons) if scorer else reasons
     app = FastAPIOffline(
+        docs_url=None,
         redoc_url=None,
         title=name,
         description="Scores and decisions of a registered model. Rows are sent as the user's own "
@@ -89,6 +78,10 @@ def create_app(name: str, current: Current) -> FastAPI:
     @app.exception_handler(Refused)
     async def refused(_: Request, error: Refused) -> JSONResponse:
         return JSONResponse({"field": error.field, "error": error.reason}, error.status)
+
+    @app.get("/docs", include_in_schema=False)
+    async def docs(request: Request) -> Response:
+        return page.documents(name, str(request.scope.get("root_path", "")))
 
     @app.get("/health", summary="The process runs")
     async def health() -> dict[str, str]:
@@ -104,20 +97,24 @@ def create_app(name: str, current: Current) -> FastAPI:
     @app.post(
         "/score",
         summary="Score people",
-        responses={status: {"description": text} for status, text in _STATUSES.items()},
-        openapi_extra={"requestBody": described(current())},
+        responses={
+            200: page.answer(scorer),
+            **{status: {"description": text} for status, text in _STATUSES.items()},
+        },
+        openapi_extra=page.operation(scorer, usual),
     )
     async def score(request: Request) -> Response:
         scorer = current()
         if scorer is None:
             raise Refused("model", "no model is loaded yet", 503)
+        said = request.query_params.get("reasons")
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
         body = await _body(request)
         # About 40 bytes a cell: what is surely small is answered without another thread.
-        if len(body) < INLINE_ROWS * 40 * max(1, len(scorer.columns)):
-            answer = _answer(scorer, body, kind)
+        if scorer.quick and len(body) < INLINE_ROWS * 40 * max(1, len(scorer.columns)):
+            answer = _answer(scorer, body, kind, said, reasons)
         else:
-            answer = await run_in_threadpool(_answer, scorer, body, kind)
+            answer = await run_in_threadpool(_answer, scorer, body, kind, said, reasons)
         return Response(answer, media_type=JSON)
 
     return app

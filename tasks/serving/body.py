@@ -1,4 +1,7 @@
-"""What a client sends, as a table: JSON rows or CSV. A mistake names the field, never a value."""
+"""What a client sends: a table as JSON rows or CSV, and how many reasons are asked for.
+
+A mistake names the field, never a value.
+"""
 
 import io
 import sys
@@ -7,6 +10,8 @@ from typing import Any
 
 import polars as pl
 from pydantic_core import from_json
+
+from tasks.serving.options import MOST_REASONS
 
 MOST_ROWS = 10_000
 MOST_BYTES = 16 * 2**20
@@ -28,30 +33,42 @@ class Refused(Exception):
         self.field, self.reason, self.status = field, reason, status
 
 
-def rows_of(body: bytes, kind: str, wanted: Sequence[str]) -> pl.DataFrame:
-    """Return a body's rows, the columns that the model reads alone.
+def asked(
+    body: bytes, kind: str, wanted: Sequence[str], reasons: str | None = None
+) -> tuple[pl.DataFrame, int | None]:
+    """Return a body's rows, the columns that the model reads alone, and how many reasons.
 
     Args:
         body: as it was sent.
         kind: application/json, {"rows": [{column: value}]}; or text/csv with a header.
         wanted: columns that the model reads; others are left out unread.
+        reasons: as the address says; JSON may say it too, and is then heard. None: not said.
 
     Raises:
         Refused: too large, of another kind, or not a table.
     """
     if len(body) > MOST_BYTES:
         raise Refused("body", f"at most {MOST_BYTES:,} bytes are read", 413)
+    count: object = _number(reasons)
     if kind == CSV:
         table = _csv(body, wanted)
     elif kind in ("", JSON):
-        table = _json(body, wanted)
+        table, said = _json(body, wanted)
+        count = count if said is None else said
     else:
         raise Refused("content-type", f"{JSON} or {CSV} is read", 415)
     if len(table) > MOST_ROWS:
         raise Refused("rows", f"at most {MOST_ROWS:,} rows are read, not {len(table):,}", 413)
     if not len(table):
         raise Refused("rows", "at least one row is needed")
-    return table
+    if count is not None and (type(count) is not int or not 0 <= count <= MOST_REASONS):
+        raise Refused("reasons", f"a whole number from 0 to {MOST_REASONS} is needed")
+    return table, count
+
+
+def _number(text: str | None) -> int | str | None:
+    """A whole number that an address holds; what is none stays text."""
+    return int(text) if text is not None and len(text) < 4 and text.isdecimal() else text
 
 
 def _csv(body: bytes, wanted: Sequence[str]) -> pl.DataFrame:
@@ -63,8 +80,8 @@ def _csv(body: bytes, wanted: Sequence[str]) -> pl.DataFrame:
     return table.select(name for name in wanted if name in table.columns)
 
 
-def _json(body: bytes, wanted: Sequence[str]) -> pl.DataFrame:
-    """A list of objects, one a row."""
+def _json(body: bytes, wanted: Sequence[str]) -> tuple[pl.DataFrame, object]:
+    """A list of objects, one a row; and whatever is said about reasons."""
     try:
         given = from_json(body, allow_inf_nan=False)
     except ValueError:
@@ -78,7 +95,7 @@ def _json(body: bytes, wanted: Sequence[str]) -> pl.DataFrame:
         if not isinstance(row, dict):
             raise Refused("rows", f"row {number} is not an object of columns and values")
     present = [name for name in wanted if any(name in row for row in rows)]
-    return pl.DataFrame([_column(name, rows) for name in present])
+    return pl.DataFrame([_column(name, rows) for name in present]), given.get("reasons")
 
 
 def _column(name: str, rows: Sequence[Mapping[str, Any]]) -> pl.Series:

@@ -4,6 +4,9 @@ import argparse
 
 from tasks.params import UserError
 
+# Of one person, in any answer.
+MOST_REASONS = 20
+
 
 class Parser(argparse.ArgumentParser):
     """argparse without its own way out."""

@@ -1,4 +1,6 @@
-"""A registered model at work: raw rows to answers, by ONNX Runtime alone.
+"""A registered model at work: raw rows to answers.
+
+ONNX Runtime scores; torch alone answers where the answer is a sequence itself.
 
 N people, T steps, C logits.
 """
@@ -15,13 +17,16 @@ from numpy.typing import NDArray
 from pydantic_core import to_json
 
 from rnn.batch import PreparedSequences
-from rnn.config import SCORED_TASKS
+from rnn.model import SequenceModel
 from tasks.artifacts import read_json, read_model
 from tasks.example import example_rows
 from tasks.params import UserError, validate
-from tasks.recipe import DataConfig
-from tasks.serving.answers import answered, sequences_of, threshold_of
+from tasks.recipe import DataConfig, ReasonConfig
+from tasks.serving.answers import answered, sequences_of, threshold_of, unfavourable
+from tasks.serving.features import Features, features_of
 from tasks.serving.graph import onnx_model
+from tasks.serving.reasons import MOST_STEPS, Reasoner
+from tasks.serving.sequences import answered_sequences
 from tasks.table.encode import columns, encode
 
 # Sequences in memory at once, of like length.
@@ -47,20 +52,24 @@ class Scorer:
     """One version of a model.
 
     Attributes:
-        session: of ONNX Runtime.
+        session: of ONNX Runtime; None where the answer is a sequence.
+        model: of torch, where the answer is a sequence; else None.
         data: what raw rows look like.
         threshold: of a binary decision.
         by_group: threshold by label of the feature that a decision reads; None where none is.
         half_width: of a regression's intervals.
         identity: name, version and alias, as answers state them.
+        features: what reasons may be about; None where there are none.
     """
 
     session: Any
+    model: SequenceModel | None
     data: DataConfig
     threshold: float | None
     by_group: Mapping[str, float] | None
     half_width: float | None
     identity: Mapping[str, str]
+    features: Features | None = None
 
     @classmethod
     def read(cls, folder: Path, identity: Mapping[str, str], threads: int = 1) -> "Scorer":
@@ -74,19 +83,16 @@ class Scorer:
         path = folder / "serving.json"
         serving = read_json(path)
         data = validate(DataConfig, serving["data"], f"{path}: data")
-        if not data.target.is_scored:
-            raise UserError(
-                f"{identity.get('name', folder)}: target.kind = {data.target.kind} has no graph "
-                f"for ONNX Runtime; allowed here are {', '.join(SCORED_TASKS)}; mlflow.pyfunc "
-                "loads and asks this model"
-            )
+        scored = data.target.is_scored
         return cls(
-            session_of(folder, threads),
+            session_of(folder, threads) if scored else None,
+            None if scored else read_model(folder),
             data,
             serving["threshold"],
             serving.get("by_group"),
             serving.get("half_width"),
             dict(identity),
+            _features(data, serving, path) if data.has_reasons else None,
         )
 
     @property
@@ -98,6 +104,15 @@ class Scorer:
     def columns(self) -> tuple[str, ...]:
         """Columns that are read."""
         return tuple(self.described)
+
+    @property
+    def quick(self) -> bool:
+        """A few rows keep nobody waiting."""
+        return self.model is None
+
+    def usual_reasons(self, of_decisions: int) -> int:
+        """Return how many reasons who does not say gets: none where nothing is decided."""
+        return of_decisions if self.features and self.data.decision is not None else 0
 
     @property
     def example(self) -> list[dict[str, Any]]:
@@ -121,23 +136,49 @@ class Scorer:
         logits[order] = found
         return logits
 
-    def score(self, rows: pl.DataFrame) -> dict[str, Any]:
+    def score(
+        self, rows: pl.DataFrame, reasons: int = 0, most_steps: int | None = None
+    ) -> dict[str, Any]:
         """Return the columns of an answer for raw rows.
 
+        Args:
+            rows: in the user's layout.
+            reasons: of one person at most; with 0 there is no such column.
+            most_steps: of the network, for reasons; None: any number.
+
         Raises:
-            UserError: a row cannot be read.
+            UserError: a row cannot be read, or reasons are asked for that there are not.
         """
+        if reasons and self.features is None:
+            raise UserError(
+                f"reasons: a model of kind {self.data.target.kind} gives none; allowed is 0"
+            )
+        if self.model is not None:
+            return answered_sequences(self.model, rows, self.data)
         encoded = encode(rows, self.data)
-        logits = self.logits(sequences_of(encoded, self.data))
+        people = sequences_of(encoded, self.data)
+        logits = self.logits(people)
         threshold = threshold_of(rows, self.data, self.threshold, self.by_group)
         persons = encoded.person_ids.to_list()
-        return answered(persons, logits, self.data, threshold, self.half_width)
+        found = answered(persons, logits, self.data, threshold, self.half_width)
+        if reasons and self.features is not None:
+            asked = unfavourable(found, self.data)
+            reasoner = Reasoner(self.features, self.data, self.logits)
+            found["reasons"] = reasoner.reasons(people, logits, asked, reasons, most_steps)
+        return found
 
-    def answer(self, rows: pl.DataFrame) -> bytes:
+    def answer(self, rows: pl.DataFrame, reasons: int = 0) -> bytes:
         """Return the JSON of an answer: who answered, and one object a person."""
         found = {
             name: values.tolist() if isinstance(values, np.ndarray) else values
-            for name, values in self.score(rows).items()
+            for name, values in self.score(rows, reasons, MOST_STEPS).items()
         }
         people = [dict(zip(found, row, strict=True)) for row in zip(*found.values(), strict=True)]
-        return to_json({"model": self.identity, "people": people})
+        return to_json({"model": self.identity, "people": people}, inf_nan_mode="null")
+
+
+def _features(data: DataConfig, serving: Mapping[str, Any], path: Path) -> Features:
+    """What reasons may be about; an older version carries no words of its own for them."""
+    told = serving.get("reasons") or {}
+    codes = {name: validate(ReasonConfig, told[name], f"{path}: reasons.{name}") for name in told}
+    return features_of(data, codes)

@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import logging
+from dataclasses import replace
 from typing import Any
 
 import httpx
@@ -54,7 +55,7 @@ def test_json_and_csv_give_the_same_answer(made, scorer, client):
     table = made.raw.select(scorer.columns)
     answer = client.post("/score", json={"rows": rows(made, scorer)})
     assert answer.status_code == 200
-    assert answer.json() == json.loads(scorer.answer(table))
+    assert answer.json() == json.loads(scorer.answer(table, scorer.usual_reasons(4)))
     text = table.write_csv().encode()
     again = client.post("/score", content=text, headers={"content-type": "text/csv; charset=utf-8"})
     assert again.json() == answer.json()
@@ -105,6 +106,56 @@ def test_a_mistake_gets_the_field_and_no_value(made, scorer, client, caplog):
     assert SECRET not in caplog.text
 
 
+@pytest.mark.parametrize("layout", ["wide"])
+def test_reasons_are_asked_for_in_the_body_or_the_address(made, scorer):
+    scorer = replace(scorer, threshold=0.0)
+    client = Client(create_app("tiny", lambda: scorer, 2))
+    sent = rows(made, scorer)
+
+    def most(path: str, **more: object) -> int | None:
+        people = client.post(path, json={"rows": sent, **more}).json()["people"]
+        return max(len(p["reasons"]) for p in people) if "reasons" in people[0] else None
+
+    assert most("/score") == 2
+    assert most("/score", reasons=0) is most("/score?reasons=0") is None
+    assert most("/score?reasons=0", reasons=None) is None
+    assert most("/score?reasons=0", reasons=1) == most("/score?reasons=1") == 1
+    assert most("/score", reasons=20) == 3
+    table = made.raw.select(scorer.columns).write_csv().encode()
+    kind = {"content-type": "text/csv"}
+    told = client.post("/score?reasons=3", content=table, headers=kind).json()
+    assert told == json.loads(scorer.answer(made.raw.select(scorer.columns), 3))
+
+
+@pytest.mark.parametrize("layout", ["wide"])
+def test_reasons_that_are_no_number_are_named_and_not_repeated(made, scorer, client):
+    good = rows(made, scorer)[:1]
+    told = {"field": "reasons", "error": "a whole number from 0 to 20 is needed"}
+    for wrong in (-1, 21, 1.0, True, SECRET, [SECRET], {}, 10**30):
+        answer = client.post("/score", json={"rows": good, "reasons": wrong})
+        assert (answer.status_code, answer.json()) == (400, told), wrong
+    for text in ("-1", "21", "1.0", "", "true", SECRET, "²", "9" * 5000):
+        answer = client.post("/score", params={"reasons": text}, json={"rows": good})
+        assert (answer.status_code, answer.json()) == (400, told), text
+
+
+@pytest.mark.parametrize("layout", ["long"])
+def test_where_nothing_is_decided_reasons_must_be_asked_for(made, scorer, client):
+    sent = {"rows": rows(made, scorer)}
+    assert "reasons" not in client.post("/score", json=sent).json()["people"][0]
+    people = client.post("/score?reasons=1", json=sent).json()["people"]
+    assert {len(p["reasons"]) for p in people} == {1}
+
+
+@pytest.mark.parametrize("layout", ["wide"])
+def test_too_much_work_for_reasons_is_refused(made, scorer, client, monkeypatch):
+    monkeypatch.setattr("tasks.serving.scorer.MOST_STEPS", 8)
+    client = Client(create_app("tiny", lambda: replace(scorer, threshold=0.0)))
+    answer = client.post("/score?reasons=1", json={"rows": rows(made, scorer)})
+    assert answer.status_code == 400 and answer.json()["field"] == "reasons"
+    assert "8 are allowed" in answer.json()["error"]
+
+
 def test_two_values_of_one_person_are_not_repeated(made, scorer, client):
     if made.data.sequence.layout != "long" or not made.data.static:
         return
@@ -146,8 +197,16 @@ def test_a_failure_of_ours_shows_and_logs_nothing(made, scorer, caplog):
         columns = scorer.columns
         described = scorer.described
         example = scorer.example
+        features = scorer.features
+        quick = True
+        data = scorer.data
+        half_width = None
+        identity = scorer.identity
 
-        def answer(self, table: pl.DataFrame) -> bytes:
+        def usual_reasons(self, wanted: int) -> int:
+            return wanted
+
+        def answer(self, table: pl.DataFrame, reasons: int) -> bytes:
             raise RuntimeError(SECRET)
 
     app = create_app("tiny", lambda: Broken())  # type: ignore[arg-type,return-value]
@@ -162,14 +221,23 @@ def test_a_failure_of_ours_shows_and_logs_nothing(made, scorer, caplog):
 def test_the_page_needs_no_network_and_names_the_columns(scorer, client):
     page = client.get("/docs").text
     assert "https://" not in page.replace("https://fastapi.tiangolo.com", "")
+    assert '<html lang="en">' in page and '<main id="swagger-ui">' in page
     told = client.get("/openapi.json").json()
     body = told["paths"]["/score"]["post"]["requestBody"]["content"]["application/json"]
     columns = body["schema"]["properties"]["rows"]["items"]["properties"]
     assert set(columns) == set(scorer.columns)
-    sent = client.post("/score", json=body["example"])
+    assert body["schema"]["properties"]["reasons"]["maximum"] == 20
+    sent = client.post("/score?reasons=1", json=body["example"])
     assert sent.status_code == 200
+    response = told["paths"]["/score"]["post"]["responses"]["200"]["content"]["application/json"]
+    (shown,) = response["example"]["people"]
+    for person in sent.json()["people"]:
+        assert set(person) == set(shown)
+        assert all(set(reason) == set(shown["reasons"][0]) for reason in person["reasons"])
     frame = pl.DataFrame(body["example"]["rows"])
     text = io.BytesIO()
     frame.write_csv(text)
-    again = client.post("/score", content=text.getvalue(), headers={"content-type": "text/csv"})
+    again = client.post(
+        "/score?reasons=1", content=text.getvalue(), headers={"content-type": "text/csv"}
+    )
     assert again.json() == sent.json()

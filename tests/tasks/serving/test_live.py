@@ -81,6 +81,7 @@ def test_options_are_checked():
     for wrong, match in (
         (["credit", "--port", "99999"], "--port 99999 must be"),
         (["credit", "--every", "0"], "--every 0 must be"),
+        (["credit", "--reasons", "21"], "--reasons 21 must be 0 to 20"),
         (["credit", "--prot", "1"], "unrecognized arguments: --prot"),
         ([], "required: recipe"),
     ):

@@ -1,5 +1,7 @@
 """A file's scores are serving's, in pieces and in memory that does not grow; whole or not there."""
 
+import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +10,7 @@ import pytest
 
 from tasks import score as module
 from tasks.params import UserError
-from tasks.score import score, target
+from tasks.score import flat, score, table_of, target
 from tasks.serving.scorer import Scorer
 from tasks.table import rows as table_rows
 from tests import fake
@@ -25,11 +27,13 @@ def _written(made: fake.Fake, scorer: Scorer, folder: Path, suffix: str = ".csv"
 def test_pieces_give_what_serving_gives(made, scorer, tmp_path, monkeypatch, suffix):
     monkeypatch.setattr(table_rows, "BATCH_ROWS", 7)
     monkeypatch.setattr(table_rows, "PART_ROWS", 20)
-    wanted = pl.DataFrame(scorer.score(made.raw.select(scorer.columns))).sort("person_id")
+    scorer = replace(scorer, threshold=0.0)
+    wanted = table_of(scorer.score(made.raw.select(scorer.columns), 2)).sort("person_id")
     (tmp_path / "work dir").mkdir()
     out = tmp_path / f"out{suffix}"
     path = _written(made, scorer, tmp_path, suffix)
-    count = score(scorer, path, out, tmp_path / "work dir")
+    count = score(scorer, path, out, tmp_path / "work dir", 2)
+    wanted = flat(wanted) if suffix == ".csv" else wanted
     found = pl.read_csv(out, schema=wanted.schema) if suffix == ".csv" else pl.read_parquet(out)
     assert count == len(found) == len(wanted)
     found = found.sort("person_id")
@@ -37,6 +41,9 @@ def test_pieces_give_what_serving_gives(made, scorer, tmp_path, monkeypatch, suf
         assert found["person_id"].to_list() == wanted["person_id"].to_list()
         for name in (n for n in found.columns if n.startswith("score")):
             np.testing.assert_allclose(found[name], wanted[name], atol=1e-6)
+        assert found["reasons"].to_list() == wanted["reasons"].to_list()
+        if suffix == ".csv":
+            assert any(json.loads(text) for text in found["reasons"])
     assert list((tmp_path / "work dir").iterdir()) == []
 
 
@@ -69,6 +76,8 @@ def test_names_and_mistakes(scorer, made, tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"empty\.csv has no rows"):
         score(scorer, empty, tmp_path / "o.csv", tmp_path / "w")
     assert not (tmp_path / "o.csv").exists()
+    with pytest.raises(UserError, match=r"^--reasons 21 must be 0 to 20$"):
+        module.main(["other", "people.csv", "--reasons", "21"])
     (tmp_path / "params.yaml").write_text("recipes: {}\n")
     with pytest.raises(UserError, match=r"recipes\.other is not there"):
         module.main(["other", "people.csv"])
