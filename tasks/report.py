@@ -1,4 +1,4 @@
-"""Report stage: one page to publish, one page that stays inside, and a model card.
+"""Report stage: a page to publish, a page that stays inside, a model card, a bill of materials.
 
 What goes into the published page is read by `read_published` alone; `read_internal` opens the
 folders that must not be published, and only the internal page sees what it returns.
@@ -11,13 +11,16 @@ from typing import Any
 from jinja2 import UndefinedError
 
 from rnn.config import PrivacySpent
+from tasks import sbom
 from tasks.artifacts import (
+    digest_file,
     folder,
     models_of,
     read_json,
     read_section,
     read_spent,
     replacing,
+    weights_count,
     write_json,
 )
 from tasks.checkout import checkout
@@ -28,32 +31,30 @@ from tasks.pages import (
     attacks,
     attributions,
     attributions_inside,
+    comparison,
     exhibits,
     fairness,
+    pictures,
     privacy,
     reviewed,
+    started,
 )
 from tasks.pages import inside as views
+from tasks.pages.called import called, titled
+from tasks.pages.card import answers, card, signer
 from tasks.pages.claims import attack_verdict, claims, no_privacy_words, privacy_words
 from tasks.pages.exhibits import Table
 from tasks.pages.html import render
+from tasks.pages.model import fitting, made_of, network
 from tasks.pages.summed import retitled, titles
 from tasks.pages.trade_off import promise_of
 from tasks.pages.words import data_words, held_out, settings, verdict_words
 from tasks.params import UserError, command
 from tasks.recipe import ReportConfig
+from tasks.settings.report import rows_called
 
 Json = dict[str, Any]
 
-ANSWERS = {
-    "Purpose": "purpose",
-    "Intended use": "intended_use",
-    "Out of scope": "out_of_scope",
-    "People affected": "people_affected",
-    "Jobs changed": "jobs_changed",
-    "Owner": "owner",
-}
-ORIGIN = {"Source": "data_source", "Dates": "data_dates", "Licence": "data_licence"}
 PLAIN = ("An attribution says what the model uses, not what causes the outcome.",)
 LIMITS = (
     "Trying several settings on the same data spends privacy that is not in the account.",
@@ -62,21 +63,28 @@ LIMITS = (
 )
 SECTIONS = (
     ("decision", "Decision"),
+    ("champion", "Champion"),
     ("purpose", "Purpose"),
     ("data", "Data"),
+    ("model", "Model"),
     ("performance", "Performance"),
     ("fairness", "Groups"),
     ("lists", "Reviewers' lists"),
     ("attribution", "Attributions"),
     ("privacy", "Privacy"),
+    ("not-covered", "Not covered"),
     ("recipe", "Recipe"),
+    ("versions", "Versions"),
     ("outputs", "Outputs"),
 )
+# Files of the released model; not every model has all. The twin's config.json is the same.
+FILES = ("weights.safetensors", "ledger.json", "null_block.json")
 INTERNAL_SECTIONS = (
     ("comparison", "Comparison"),
     ("training", "Training"),
     ("attack", "Attacks"),
-    ("people", "People"),
+    # By what rows are called.
+    ("people", ""),
     ("attribution", "Attributions"),
     ("gradients", "Gradients"),
     ("cost", "Privacy's cost"),
@@ -113,7 +121,31 @@ def read_published(recipe: str) -> Json:
         "attack": read_json(folder(recipe, "attack", "published", "attack.json")),
         "decision": read_json(folder(recipe, "decision", "decision.json")),
         "lineage": lineage(recipe, checkout()),
+        "pictures": read_pictures(recipe, "published"),
+        "config": read_json(folder(recipe, "model", "config.json")),
+        "weights": weights_count(folder(recipe, "model", "weights.safetensors")),
+        "digests": digests(recipe),
+        "started": _started(recipe),
     }
+
+
+def _started(recipe: str) -> list[str]:
+    """What the network began with, where that was not random."""
+    path = folder(recipe, "model", "start.json")
+    return started.lines(read_json(path) if path.exists() else None)
+
+
+def read_pictures(recipe: str, kind: str) -> Json | None:
+    """Return pictures.json of predictions; None where targets have one answer."""
+    path = folder(recipe, "predictions", kind, "pictures.json")
+    return dict(read_json(path)) if path.exists() else None
+
+
+def digests(recipe: str) -> dict[str, str]:
+    """Return SHA-256 of files that stand for the released model, which may be published."""
+    files = {f"model/{name}": folder(recipe, "model", name) for name in FILES}
+    files["decision/decision.json"] = folder(recipe, "decision", "decision.json")
+    return {name: digest_file(path) for name, path in files.items() if path.exists()}
 
 
 def read_internal(recipe: str) -> Json:
@@ -128,6 +160,7 @@ def read_internal(recipe: str) -> Json:
             **{n: read_json(folder(recipe, n, "curve.json")) for n in models_of(recipe)[1:]},
         },
         "metrics": read_json(folder(recipe, "predictions", "internal", "metrics.json")),
+        "pictures": read_pictures(recipe, "internal"),
         "audit": read_json(folder(recipe, "audit", "internal", "audit.json")),
         "attack": read_json(folder(recipe, "attack", "internal", "attack.json")),
         "local": read_json(folder(recipe, "attributions", "internal", "people.json")),
@@ -146,14 +179,23 @@ def evaluated_lists(found: Json) -> list[Json]:
     return [evaluate(profile, published) for profile in found["profiles"].profiles]
 
 
-def published_context(found: Json) -> Json:
-    """Return what the published template needs."""
+def published_context(found: Json, materials: Json) -> Json:
+    """Return what the published template needs.
+
+    Args:
+        found: from `read_published`.
+        materials: bill of the environment.
+    """
     evaluated = evaluated_lists(found)
     found = retitled(found)
     report, spent, without = found["report"], found["spent"], found["no_privacy"]
     metrics, limits = found["metrics"], held_out(found["audit"])
     figures = [(exhibits.name_of(m), exhibits.shown(m, f)) for m, f in metrics["model"].items()]
     words = no_privacy_words(spent) if without else privacy_words(spent, found["promise"])
+    use, origin = answers(report)
+    files, versions, parts = made_of(
+        found["digests"], sbom.versions(materials), sbom.parts(materials)
+    )
     return {
         **found,
         "evaluated": evaluated,
@@ -162,11 +204,21 @@ def published_context(found: Json) -> Json:
         "sections": SECTIONS,
         "claims": claims(found),
         "verdict_words": verdict_words(found["decision"]),
-        "answers": [(q, getattr(report, field)) for q, field in ANSWERS.items()],
-        "origin": [(q, getattr(report, field)) for q, field in ORIGIN.items()],
+        "answers": use,
+        "origin": origin,
+        "signer": signer(found["decision"]),
+        "network": network(found["config"], found["weights"]),
+        "fitting": fitting(found["summary"]["settings"], found["summary"].get("sample_rate")),
+        "files": files,
+        "versions": versions,
+        "parts": parts,
+        "begin": comparison.BEGIN,
+        "end": comparison.END,
+        "limits": (limits["limit"], *(PLAIN if without else LIMITS)),
         "data": data_words(found["summary"]["data"], found["summary"]["settings"]),
         "performance": Table(("Figure", "Value"), tuple(figures)),
         "calibration": exhibits.calibration(metrics["calibration"]),
+        "pictured": pictures.section("said", found["pictures"]),
         "fairness": fairness.section(found["audit"], found["decision"]),
         "held_out": limits,
         "reading": attributions.published(found["attributions"]),
@@ -176,43 +228,10 @@ def published_context(found: Json) -> Json:
     }
 
 
-def card(context: Json) -> Json:
-    """Return the facts of the model card, for Markdown and JSON alike."""
-    return {
-        "title": context["report"].title,
-        "recipe": context["summary"]["recipe"],
-        "verdict": context["decision"]["verdict"],
-        "verdict_words": context["verdict_words"],
-        "insecure": context["decision"]["insecure"],
-        "model": context["decision"].get("model"),
-        "override": context["decision"].get("override"),
-        "bars_changed": context["decision"].get("bars", {}).get("changed", []),
-        "profiles": context["evaluated"],
-        "lists": [
-            {key: one[key] for key in ("title", "as_of", "answered", "partly")}
-            | {"items": len(one["rows"])}
-            for one in context["lists"]
-        ],
-        "claims": [
-            {k: c[k] for k in ("name", "verdict", "value", "range", "words")}
-            for c in context["claims"]
-        ],
-        "answers": dict(context["answers"]),
-        "data": dict(context["origin"]),
-        "confidence": context["metrics"]["confidence"],
-        "performance": context["performance"].rows,
-        "checks": context["decision"]["checks"],
-        "privacy_words": context["privacy"]["words"],
-        "privacy": context["privacy"]["table"].rows,
-        **privacy.card(context["privacy"], context["attack"]),
-        "lineage": context["lineage"],
-        "limits": (context["held_out"]["limit"], *(PLAIN if context["no_privacy"] else LIMITS)),
-    }
-
-
 def internal_context(found: Json, inside: Json) -> Json:
     """Return what the internal template needs."""
     inside = retitled(inside)
+    left_out = OF_TWIN if found["no_privacy"] else ()
     others = inside["metrics"]
     measured = {n: others[n] for n in ("model", "twin", "baseline") if n in others}
     compared = tuple(
@@ -223,11 +242,12 @@ def internal_context(found: Json, inside: Json) -> Json:
     return {
         **found,
         "metrics": {**found["metrics"], "n": others["n"]},
-        "sections": [s for s in INTERNAL_SECTIONS if not (found["no_privacy"] and s[0] in OF_TWIN)],
+        "sections": [(i, n or titled()) for i, n in INTERNAL_SECTIONS if i not in left_out],
         "verdict_words": verdict_words(found["decision"]),
         "attack_verdict": attack_verdict(found["attack"]),
         "paired": views.paired(others["paired"], list(titles(others.get("figures", [])).values())),
         "compared": Table(("Figure", *measured), compared),
+        "pictured": pictures.section("said", inside["pictures"]),
         "training": views.training(inside["curves"]),
         "published_attack": found["attack"],
         "attack": {} if found["no_privacy"] else attacks.section(found, inside["attack"]),
@@ -239,15 +259,23 @@ def internal_context(found: Json, inside: Json) -> Json:
     }
 
 
-def pages(found: Json, inside: Json) -> tuple[Mapping[str, str], Json, str]:
-    """Return the published texts by file name, the card's facts, and the internal page."""
-    context = published_context(found)
-    facts = card(context)
-    published = {
-        "report.html": render("report.html.jinja", context),
-        "model_card.md": render("model_card.md.jinja", {"card": facts}),
-    }
-    return published, facts, render("internal.html.jinja", internal_context(found, inside))
+def pages(found: Json, inside: Json, materials: Json) -> tuple[Mapping[str, str], Json, str]:
+    """Return the published texts by file name, the card's facts, and the internal page.
+
+    Args:
+        found: from `read_published`.
+        inside: from `read_internal`.
+        materials: bill of the environment.
+    """
+    unit = None if found["no_privacy"] else found["spent"].unit
+    with called(rows_called(found["report"], unit)):
+        context = published_context(found, materials)
+        facts = card(context)
+        published = {
+            "report.html": render("report.html.jinja", context),
+            "model_card.md": render("model_card.md.jinja", {"card": facts}),
+        }
+        return published, facts, render("internal.html.jinja", internal_context(found, inside))
 
 
 def main(argv: list[str]) -> None:
@@ -256,8 +284,9 @@ def main(argv: list[str]) -> None:
         raise UserError("usage: python -m tasks.report RECIPE")
     (recipe,) = argv
     found, inside = read_published(recipe), read_internal(recipe)
+    materials = sbom.environment()
     try:
-        published, facts, internal = pages(found, inside)
+        published, facts, internal = pages(found, inside, materials)
     except (KeyError, UndefinedError) as error:
         raise UserError(
             f"{recipe}: an earlier stage's file has another shape ({error}): "
@@ -267,6 +296,7 @@ def main(argv: list[str]) -> None:
         for name, text in published.items():
             (draft / name).write_text(text, encoding="utf-8")
         write_json(draft / "model_card.json", facts)
+        write_json(draft / sbom.FILE, materials)
     with replacing(folder(recipe, "report", "internal")) as draft:
         (draft / "internal.html").write_text(internal, encoding="utf-8")
 

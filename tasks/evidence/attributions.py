@@ -17,7 +17,8 @@ from tasks.stats import NOTHING, mean
 
 # What one token of a text is called, by the recipe's `tokens`.
 TOKENS = {
-    "characters": "character", "words": "word", "subwords": "subword", "symbols": "symbol",
+    "characters": "character", "bigrams": "pair of characters", "words": "word",
+    "subwords": "subword", "symbols": "symbol",
 }  # fmt: skip
 MIN_PEOPLE = 30
 MAX_STEPS = 60

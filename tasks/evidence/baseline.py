@@ -15,12 +15,10 @@ from sklearn.linear_model import LogisticRegression, SGDClassifier, SGDRegressor
 
 from rnn.batch import PreparedSequences
 from tasks.artifacts import Prepared
+from tasks.evidence.known import Array, Known, Rows
 from tasks.evidence.tfidf import Tfidf
 from tasks.evidence.warped import Nearest
 from tasks.params import UserError
-
-Array = NDArray[np.float64]
-Rows = NDArray[np.int64]
 
 LAST_STEPS = 8
 # Below every scaled value and every token: gradient boosting refuses a column of NaN alone.
@@ -55,21 +53,20 @@ def fit_baseline(kind: str | None, prepared: Prepared, task: str, seed: int) -> 
     """
     if kind == "none":
         return None
-    sequences, rows = prepared.sequences, prepared.rows("train")
-    targets = np.asarray(sequences.targets[rows])
     classes = len(prepared.schema["target"]["classes"]) if task == "multiclass" else 2
+    known = Known(prepared.sequences, prepared.rows("train"), task, classes, seed)
     if kind in (None, "boosting"):
-        return _Boosting.fit(sequences, rows, targets, task, classes, seed)
+        return _Boosting.fit(known)
     if kind == "dtw":
-        return Nearest.fit(sequences, rows, targets, task, classes, seed)
-    if not sequences.is_tokens:
+        return Nearest.fit(known)
+    if not prepared.sequences.is_tokens:
         raise UserError(
             f"predict.baseline = {kind!r} needs data.sequence.layout = text; choose boosting or "
             "none"
         )
     if kind == "tfidf":
-        return Tfidf.fit(sequences, rows, targets, task, classes, seed)
-    return _Ngrams.fit(sequences, rows, targets, task, classes, seed)
+        return Tfidf.fit(known)
+    return _Ngrams.fit(known)
 
 
 def flatten(sequences: PreparedSequences, rows: Rows) -> NDArray[np.float32]:
@@ -129,35 +126,19 @@ def _summary(inputs: NDArray[np.float32], lengths: Rows) -> NDArray[np.float32]:
     return np.concatenate([mean, low, high], axis=1).astype(np.float32)
 
 
-def _spread(probability: Array, present: NDArray[np.int64], task: str, classes: int) -> Array:
-    """Probabilities of the classes seen in training over all classes; [n] for binary."""
-    full = np.zeros((len(probability), classes))
-    full[:, present.astype(np.int64)] = probability
-    return full[:, 1] if task == "binary" else full
-
-
 @dataclass(frozen=True)
 class _Boosting:
     """Histogram gradient boosting."""
 
     model: Any
-    task: str
-    classes: int
+    known: Known
 
     @classmethod
-    def fit(
-        cls,
-        sequences: PreparedSequences,
-        rows: Rows,
-        targets: NDArray[np.generic],
-        task: str,
-        classes: int,
-        seed: int,
-    ) -> "_Boosting":
+    def fit(cls, known: Known) -> "_Boosting":
         """Small leaves' worth of regularisation; stops when a tenth of the people says so."""
         kind = (
             HistGradientBoostingRegressor
-            if task == "regression"
+            if known.task == "regression"
             else HistGradientBoostingClassifier
         )
         model = kind(
@@ -166,20 +147,20 @@ class _Boosting:
             max_leaf_nodes=15,
             min_samples_leaf=40,
             l2_regularization=1.0,
-            early_stopping=len(rows) >= 1000,
+            early_stopping=len(known.rows) >= 1000,
             validation_fraction=0.1,
             n_iter_no_change=15,
-            random_state=seed,
+            random_state=known.seed,
         )
-        return cls(model.fit(flatten(sequences, rows), targets), task, classes)
+        return cls(model.fit(flatten(known.sequences, known.rows), known.targets), known)
 
     def score(self, sequences: PreparedSequences, rows: Rows) -> Array:
         """Probabilities or predictions."""
         flat = flatten(sequences, rows)
-        if self.task == "regression":
+        if self.known.task == "regression":
             return self.model.predict(flat).astype(np.float64)
         probability = self.model.predict_proba(flat)
-        return _spread(probability, self.model.classes_, self.task, self.classes)
+        return self.known.spread(probability, self.model.classes_)
 
 
 def ngram_counts(sequences: PreparedSequences, rows: Rows) -> sparse.csr_matrix:
@@ -208,26 +189,18 @@ class _Ngrams:
 
     model: Any
     calibration: Any
-    task: str
-    classes: int
+    known: Known
 
     @classmethod
-    def fit(
-        cls,
-        sequences: PreparedSequences,
-        rows: Rows,
-        targets: NDArray[np.generic],
-        task: str,
-        classes: int,
-        seed: int,
-    ) -> "_Ngrams":
+    def fit(cls, known: Known) -> "_Ngrams":
         """One-against-rest margins, then a small multinomial regression on them."""
-        order = np.random.default_rng(seed).permutation(len(rows))
-        aside, kept = order[: len(rows) // 10], order[len(rows) // 10 :]
-        counts = ngram_counts(sequences, rows)
-        options = {"alpha": 1e-6, "max_iter": 6, "tol": None, "random_state": seed}
-        if task == "regression":
-            return cls(SGDRegressor(**options).fit(counts, targets), None, task, classes)
+        targets, count = known.targets, len(known.rows)
+        order = np.random.default_rng(known.seed).permutation(count)
+        aside, kept = order[: count // 10], order[count // 10 :]
+        counts = ngram_counts(known.sequences, known.rows)
+        options = {"alpha": 1e-6, "max_iter": 6, "tol": None, "random_state": known.seed}
+        if known.task == "regression":
+            return cls(SGDRegressor(**options).fit(counts, targets), None, known)
         model = SGDClassifier(loss="log_loss", average=True, **options)
         model.fit(counts[kept], targets[kept])
         # Every class that the margins know must stand in what calibrates them.
@@ -235,15 +208,15 @@ class _Ngrams:
         calibrating = aside if seen else order
         margins = _margins(model, counts[calibrating])
         calibration = LogisticRegression(max_iter=300).fit(margins, targets[calibrating])
-        return cls(model, calibration, task, classes)
+        return cls(model, calibration, known)
 
     def score(self, sequences: PreparedSequences, rows: Rows) -> Array:
         """Probabilities or predictions."""
         counts = ngram_counts(sequences, rows)
-        if self.task == "regression":
+        if self.known.task == "regression":
             return self.model.predict(counts).astype(np.float64)
         probability = self.calibration.predict_proba(_margins(self.model, counts))
-        return _spread(probability, self.calibration.classes_, self.task, self.classes)
+        return self.known.spread(probability, self.calibration.classes_)
 
 
 def _margins(model: Any, counts: sparse.csr_matrix) -> Array:

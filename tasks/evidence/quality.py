@@ -79,7 +79,7 @@ def verdict(row: Json) -> Json:
     """
     gains = {name: row[f"{name}_gain"] for name in ("insertion", "deletion")}
     if any(g["low"] is None for g in gains.values()) or row["randomised"]["high"] is None:
-        reason = f"fewer than {MIN_PEOPLE} people whose output and ranks can change"
+        reason = f"fewer than {MIN_PEOPLE} whose output and ranks can change"
         return {"verdict": "inconclusive", "reason": reason, "better_than_random": None}
     weak = [
         f"{name} is no better than a random order (gain {g['value']:.3f}, interval "

@@ -1,6 +1,7 @@
 """What register knows of a model, and what of it stands in MLflow: status, tags, figures."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -154,6 +155,7 @@ def figures_of(
     figures |= {name: decided[name] for name in ("threshold", "approval_rate") if name in decided}
     gate = audit.get("gate") or {}
     figures["impact_ratio"] = gate.get("impact_ratio")
+    figures |= gaps_of(audit)
     figures["epsilon"], figures["delta"] = (decision[n] for n in ("epsilon", "delta"))
     figures |= null_block_figures(null_block)
     flat: dict[str, float] = {}
@@ -163,6 +165,22 @@ def figures_of(
             if isinstance(parts.get(part), int | float):
                 flat[f"{name}{suffix}"] = float(parts[part])
     return flat
+
+
+def gaps_of(audit: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the largest gap in favourable decisions of every sensitive feature, by its name.
+
+    Example:
+        >>> summary = {"demographic_parity_difference": {"value": 0.1, "low": 0.0, "high": 0.2}}
+        >>> gaps_of({"features": [{"name": "age band", "comparisons": {"summary": summary}}]})
+        {'gap_by_age_band': {'value': 0.1, 'low': 0.0, 'high': 0.2}}
+    """
+    found = {}
+    for feature in audit.get("features") or []:
+        summary = (feature.get("comparisons") or {}).get("summary") or {}
+        name = re.sub(r"\W+", "_", feature["name"])
+        found[f"gap_by_{name}"] = summary.get("demographic_parity_difference")
+    return found
 
 
 def null_block_figures(block: Mapping[str, Any] | None) -> dict[str, Any]:

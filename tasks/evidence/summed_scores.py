@@ -12,10 +12,12 @@ from numpy.typing import NDArray
 
 from tasks import artifacts
 from tasks.evidence.audited import numbered
+from tasks.evidence.pictured import pictured
+from tasks.evidence.pictured import published as published_pictures
 from tasks.evidence.summed import Drawn, drawn, everyone
 from tasks.kinds.base import Figure, Judged, Kind
 from tasks.kinds.table import KINDS
-from tasks.recipe import PredictConfig
+from tasks.recipe import NoPrivacy, PredictConfig
 
 Json = dict[str, Any]
 LOSS = Figure("loss", "Loss, as training counts it", "", "lower")
@@ -29,11 +31,13 @@ class Predicted:
         published: metrics.json to publish.
         internal: metrics.json that stays inside.
         table: test.parquet, a row a held-out row.
+        pictures: pictures.json to publish and that stays inside; None for targets with one answer.
     """
 
     published: Json
     internal: Json
     table: pl.DataFrame
+    pictures: tuple[Json, Json] | None = None
 
 
 def judge_all(
@@ -59,7 +63,11 @@ def predicted(
     people = prepared.people["person_id"].gather(rows)
     published, internal = figures_of(KINDS[prepared.schema["task"]], found, people, plan)
     published["task"] = prepared.schema["task"]
-    return Predicted(published, internal, table(rows, people, found))
+    model = artifacts.read_model(artifacts.folder(recipe, "model"))
+    inside = pictured(model, prepared, rows, found, plan)
+    things = isinstance(artifacts.read_spent(recipe), NoPrivacy)
+    pictures = (published_pictures(inside, things, plan), inside)
+    return Predicted(published, internal, table(rows, people, found), pictures)
 
 
 def figures_of(

@@ -7,16 +7,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import sparse
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from rnn.batch import PreparedSequences
+from tasks.evidence.known import Array, Known, Rows
 from tasks.params import UserError
-
-Array = NDArray[np.float64]
-Rows = NDArray[np.int64]
 
 # Weak regularisation: what a search on tweets liked best.
 STRENGTH = 3.0
@@ -34,43 +31,34 @@ class Tfidf:
 
     vectoriser: Any
     model: Any
-    task: str
-    classes: int
+    known: Known
 
     @classmethod
-    def fit(
-        cls,
-        sequences: PreparedSequences,
-        rows: Rows,
-        targets: NDArray[np.generic],
-        task: str,
-        classes: int,
-        seed: int,
-    ) -> "Tfidf":
+    def fit(cls, known: Known) -> "Tfidf":
         """Weigh what stands in two training texts or more; the same for any seed.
 
         Raises:
             UserError: the target has no classes.
         """
-        if task not in ("binary", "multiclass"):
+        if known.task not in ("binary", "multiclass"):
             raise UserError(
-                f"predict.baseline = 'tfidf' is for classes, not for {task}; choose ngrams or none"
+                f"predict.baseline = 'tfidf' is for classes, not for {known.task}; choose ngrams "
+                "or none"
             )
         vectoriser = TfidfVectorizer(
             token_pattern=r"\S+", lowercase=False, ngram_range=(1, 2), min_df=2, sublinear_tf=True
         )
-        counts = vectoriser.fit_transform(texts_of(sequences, rows))
-        model = LogisticRegression(C=STRENGTH, max_iter=1000, tol=1e-3, random_state=seed)
-        beside = sparse.csr_matrix(sequences.static[rows])
-        model.fit(sparse.hstack([counts, beside], format="csr"), targets)
-        return cls(vectoriser, model, task, classes)
+        counts = vectoriser.fit_transform(texts_of(known.sequences, known.rows))
+        model = LogisticRegression(C=STRENGTH, max_iter=1000, tol=1e-3, random_state=known.seed)
+        beside = sparse.csr_matrix(known.sequences.static[known.rows])
+        model.fit(sparse.hstack([counts, beside], format="csr"), known.targets)
+        return cls(vectoriser, model, known)
 
     def score(self, sequences: PreparedSequences, rows: Rows) -> Array:
         """Return P(event) [n], or probabilities [n, C]."""
-        full = np.zeros((len(rows), self.classes))
+        found = np.zeros((0, len(self.model.classes_)))
         if len(rows):
             counts = self.vectoriser.transform(texts_of(sequences, rows))
             beside = sparse.csr_matrix(sequences.static[rows])
-            both = sparse.hstack([counts, beside], format="csr")
-            full[:, self.model.classes_.astype(np.int64)] = self.model.predict_proba(both)
-        return full[:, 1] if self.task == "binary" else full
+            found = self.model.predict_proba(sparse.hstack([counts, beside], format="csr"))
+        return self.known.spread(found, self.model.classes_)

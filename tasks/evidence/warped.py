@@ -7,15 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from dtaidistance import dtw_ndim
-from numpy.typing import NDArray
 from scipy.optimize import minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from rnn.batch import PreparedSequences
+from tasks.evidence.known import Array, Known, Rows
 from tasks.params import UserError
-
-Array = NDArray[np.float64]
-Rows = NDArray[np.int64]
 
 # Every distance is T x T; more than this takes minutes.
 MOST_NEIGHBOURS = 5000
@@ -70,33 +67,26 @@ class Nearest:
     scale: float
 
     @classmethod
-    def fit(
-        cls,
-        sequences: PreparedSequences,
-        rows: Rows,
-        targets: NDArray[np.generic],
-        task: str,
-        classes: int,
-        seed: int,
-    ) -> "Nearest":
+    def fit(cls, known: Known) -> "Nearest":
         """Keep the training sequences; the scale is the likeliest on some that look at the others.
 
         Raises:
             UserError: the sequences are text, or the target is a number.
         """
-        if sequences.is_tokens or task == "regression":
+        if known.sequences.is_tokens or known.task == "regression":
             raise UserError(
                 "predict.baseline = 'dtw' needs sequences of numbers and a binary or multiclass "
                 "target; choose another, or none"
             )
-        order = np.random.default_rng(seed).permutation(len(rows))[:MOST_NEIGHBOURS]
-        known, labels = steps_of(sequences, rows[order]), targets[order].astype(np.int64)
-        some = min(CALIBRATING, len(known))
-        distances = warped_distances(known[:some], known)
+        order = np.random.default_rng(known.seed).permutation(len(known.rows))[:MOST_NEIGHBOURS]
+        steps = steps_of(known.sequences, known.rows[order])
+        labels = known.targets[order].astype(np.int64)
+        some = min(CALIBRATING, len(steps))
+        distances = warped_distances(steps[:some], steps)
         # Nobody is a neighbour of their own.
         distances[np.arange(some), np.arange(some)] = np.inf
-        nearest = by_class(distances, labels, classes)
-        return cls(known, labels, classes, _likeliest_scale(nearest, labels[:some]))
+        nearest = by_class(distances, labels, known.classes)
+        return cls(steps, labels, known.classes, _likeliest_scale(nearest, labels[:some]))
 
     def score(self, sequences: PreparedSequences, rows: Rows) -> Array:
         """Return P(event) [n] of two classes, else probabilities [n, C]."""

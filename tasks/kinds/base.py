@@ -1,8 +1,8 @@
 """What a kind of target that is a sequence itself needs beyond the network.
 
 A kind is one file here and one line in KINDS: how held-out people are judged, which figures their
-sums make, which baselines stand beside the model, and what a served model answers. No stage
-knows a kind by name.
+sums make, and which baselines stand beside the model; what a served model answers is one file in
+answers/. No stage knows a kind by name.
 
 n people asked for, B a batch.
 """
@@ -86,39 +86,23 @@ class Judge(Protocol):
 Fit = Callable[[Prepared, int], Judge]
 
 
-class Kind(Protocol):
-    """A kind of target; see the module's first lines."""
+@dataclass(frozen=True)
+class Kind:
+    """A kind of target; see the module's first lines.
 
-    @property
-    def figures(self) -> tuple[Figure, ...]:
-        """Figures of `summary`, the most telling first."""
+    Attributes:
+        figures: of `summary`, the most telling first.
+        baselines: by their name in predict.baseline, the one to take without a word first.
+        judge: what some held-out people say of a model.
+        summary: figures by name, float64 [...], from totals by name, [...] or [..., k]; leading
+            axes are resamples or groups. An empty group has totals of 0, and its figures are NaN
+            or infinite.
+    """
 
-    @property
-    def baselines(self) -> Mapping[str, Fit]:
-        """Baselines by their name in predict.baseline, the one to take without a word first."""
-
-    def judge(self, model: SequenceModel, prepared: Prepared, rows: Rows) -> Judged:
-        """Return what some held-out people say of a model."""
-
-    def summary(self, sums: Mapping[str, Array]) -> dict[str, Array]:
-        """Return figures from totals.
-
-        Args:
-            sums: by name float64 [...] or [..., k]; leading axes are resamples or groups. An
-                empty group has totals of 0, and its figures are NaN or infinite.
-
-        Returns:
-            By name of a figure float64 [...].
-        """
-
-    def answers(
-        self,
-        model: SequenceModel,
-        sequences: PreparedSequences,
-        rows: Rows,
-        schema: Mapping[str, Any],
-    ) -> dict[str, list[Any]]:
-        """Return what a served model says of some people: columns, one value a person."""
+    figures: tuple[Figure, ...]
+    baselines: Mapping[str, Fit]
+    judge: Callable[[SequenceModel, Prepared, Rows], Judged]
+    summary: Callable[[Mapping[str, Array]], dict[str, Array]]
 
 
 @dataclass(frozen=True)

@@ -5,16 +5,14 @@ n people asked for, B a batch, T steps, U symbols, C classes; 0 is the blank, cl
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from rnn.batch import PreparedSequences
 from rnn.model import SequenceModel
 from tasks.artifacts import Prepared
-from tasks.kinds.answers.ctc import answers, transcribed
-from tasks.kinds.base import Array, Figure, Fit, Judged, Rows, shares
+from tasks.kinds.answers.ctc import transcribed
+from tasks.kinds.base import Array, Figure, Judged, Kind, Rows, shares
 from tasks.kinds.one_stage import OneStage
 from tasks.kinds.transcripts import judged, targets_of
 
@@ -57,37 +55,19 @@ class Frequent:
         return judged(wanted, [self.said] * len(wanted), np.array(losses), prepared.schema)
 
 
-def _baselines() -> dict[str, Fit]:
-    """By name."""
-    return {"one_stage": OneStage.fit, "frequent": Frequent.fit}
+def judge(model: SequenceModel, prepared: Prepared, rows: Rows) -> Judged:
+    """Return each sequence's edits, symbols and loss."""
+    said, losses = transcribed(model, prepared.sequences, rows)
+    return judged(targets_of(prepared.sequences, rows), said, losses, prepared.schema)
 
 
-@dataclass(frozen=True)
-class Ctc:
-    """See tasks/kinds/base.py."""
+def summary(sums: Mapping[str, Array]) -> dict[str, Array]:
+    """Return the error rate, the share without an error and the loss a symbol."""
+    return {
+        "error_rate": shares(sums["edits"], sums["symbols"]),
+        "exact": shares(sums["exact"], sums["sequences"]),
+        "loss_a_symbol": shares(sums["nll"], sums["symbols"]),
+    }
 
-    figures: tuple[Figure, ...] = FIGURES
-    baselines: Mapping[str, Fit] = field(default_factory=_baselines)
 
-    def judge(self, model: SequenceModel, prepared: Prepared, rows: Rows) -> Judged:
-        """Return each sequence's edits, symbols and loss."""
-        said, losses = transcribed(model, prepared.sequences, rows)
-        return judged(targets_of(prepared.sequences, rows), said, losses, prepared.schema)
-
-    def summary(self, sums: Mapping[str, Array]) -> dict[str, Array]:
-        """Return the error rate, the share without an error and the loss a symbol."""
-        return {
-            "error_rate": shares(sums["edits"], sums["symbols"]),
-            "exact": shares(sums["exact"], sums["sequences"]),
-            "loss_a_symbol": shares(sums["nll"], sums["symbols"]),
-        }
-
-    def answers(
-        self,
-        model: SequenceModel,
-        sequences: PreparedSequences,
-        rows: Rows,
-        schema: Mapping[str, Any],
-    ) -> dict[str, list[Any]]:
-        """Return the symbols that the model hears, as text."""
-        return answers(model, sequences, rows, schema)
+CTC = Kind(FIGURES, {"one_stage": OneStage.fit, "frequent": Frequent.fit}, judge, summary)

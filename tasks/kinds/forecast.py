@@ -5,17 +5,16 @@ made in -1..1 between target.bounds, as training sees them; figures are in the t
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from rnn.batch import PreparedSequences
 from rnn.model import SequenceModel
 from tasks.artifacts import Prepared
-from tasks.kinds.answers.forecast import answers, forecasts_of, usual_of
-from tasks.kinds.base import Array, Figure, Fit, Judged, Rows, shares
+from tasks.kinds.answers.forecast import forecasts_of, usual_of
+from tasks.kinds.base import Array, Figure, Fit, Judged, Kind, Rows, shares
 from tasks.params import UserError
 
 FIGURES = (
@@ -237,33 +236,13 @@ def _auto_ets(prepared: Prepared, seed: int) -> Any:
     return AutoEts.fit(prepared, seed)
 
 
-def _baselines() -> dict[str, Fit]:
-    """By name."""
-    return {"seasonal_naive": SeasonalNaive.fit, "auto_ets": _auto_ets, "usual": Usual.fit}
+def judge(model: SequenceModel, prepared: Prepared, rows: Rows) -> Judged:
+    """Return each window's sums."""
+    made = forecasts_of(model, prepared.sequences, rows, prepared.schema)
+    return judged(made, prepared, rows)
 
 
-@dataclass(frozen=True)
-class Forecast:
-    """See tasks/kinds/base.py."""
-
-    figures: tuple[Figure, ...] = FIGURES
-    baselines: Mapping[str, Fit] = field(default_factory=_baselines)
-
-    def judge(self, model: SequenceModel, prepared: Prepared, rows: Rows) -> Judged:
-        """Return each window's sums."""
-        made = forecasts_of(model, prepared.sequences, rows, prepared.schema)
-        return judged(made, prepared, rows)
-
-    def summary(self, sums: Mapping[str, Array]) -> dict[str, Array]:
-        """Return MAE, MASE, RMSE, skill, pinball loss, coverage and width."""
-        return summary(sums)
-
-    def answers(
-        self,
-        model: SequenceModel,
-        sequences: PreparedSequences,
-        rows: Rows,
-        schema: Mapping[str, Any],
-    ) -> dict[str, list[Any]]:
-        """Return a column a quantile: a list of H numbers in the target's unit for each series."""
-        return answers(model, sequences, rows, schema)
+BASELINES: Mapping[str, Fit] = {
+    "seasonal_naive": SeasonalNaive.fit, "auto_ets": _auto_ets, "usual": Usual.fit,
+}  # fmt: skip
+FORECAST = Kind(FIGURES, BASELINES, judge, summary)

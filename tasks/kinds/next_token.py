@@ -4,17 +4,16 @@ n people asked for, B a batch, T steps, V tokens.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
 
 import numpy as np
 
-from rnn.batch import PreparedSequences
 from rnn.heads.next_token import inside
 from rnn.model import SequenceModel
 from tasks.artifacts import Prepared
-from tasks.kinds.answers.next_token import START_ID, SUMS, UNKNOWN_ID, answers, judge
-from tasks.kinds.base import Array, Figure, Fit, Judged, Parts, Rows, batches, shares
+from tasks.kinds.answers.next_token import START_ID, SUMS, UNKNOWN_ID
+from tasks.kinds.answers.next_token import judge as judge_texts
+from tasks.kinds.base import Array, Figure, Judged, Kind, Parts, Rows, batches, shares
 from tasks.kinds.kneser_ney import KneserNey
 
 FIGURES = (
@@ -85,32 +84,9 @@ class Unigram:
         return Judged(shares(parts["nll"], parts["tokens"]), parts.sums(*SUMS))
 
 
-def _baselines() -> dict[str, Fit]:
-    """By name."""
-    return {"kneser_ney": KneserNey.fit, "unigram": Unigram.fit}
+def judge(model: SequenceModel, prepared: Prepared, rows: Rows) -> Judged:
+    """Return each text's sums."""
+    return judge_texts(model, prepared.sequences, rows)
 
 
-@dataclass(frozen=True)
-class NextToken:
-    """See tasks/kinds/base.py."""
-
-    figures: tuple[Figure, ...] = FIGURES
-    baselines: Mapping[str, Fit] = field(default_factory=_baselines)
-
-    def judge(self, model: SequenceModel, prepared: Prepared, rows: Rows) -> Judged:
-        """Return each text's sums."""
-        return judge(model, prepared.sequences, rows)
-
-    def summary(self, sums: Mapping[str, Array]) -> dict[str, Array]:
-        """Return perplexity, bits, accuracy and the share of unknown tokens."""
-        return summary(sums)
-
-    def answers(
-        self,
-        model: SequenceModel,
-        sequences: PreparedSequences,
-        rows: Rows,
-        schema: Mapping[str, Any],
-    ) -> dict[str, list[Any]]:
-        """Return each text's tokens, its perplexity, and the likeliest token to go on with."""
-        return answers(model, sequences, rows, schema)
+NEXT_TOKEN = Kind(FIGURES, {"kneser_ney": KneserNey.fit, "unigram": Unigram.fit}, judge, summary)

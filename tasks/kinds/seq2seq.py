@@ -4,7 +4,7 @@ n people asked for, B a batch, U target steps, V target tokens.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,8 +14,8 @@ from rnn.batch import PreparedSequences
 from rnn.losses import batch_losses
 from rnn.model import SequenceModel
 from tasks.artifacts import Prepared
-from tasks.kinds.answers.seq2seq import answers, decoded, texts_of
-from tasks.kinds.base import Array, Figure, Fit, Judged, Parts, Rows, batches, shares
+from tasks.kinds.answers.seq2seq import decoded, texts_of
+from tasks.kinds.base import Array, Figure, Judged, Kind, Parts, Rows, batches, shares
 from tasks.kinds.bleu import bleu, bleu_parts, chrf, chrf_parts
 from tasks.kinds.memory import Memory
 
@@ -91,40 +91,22 @@ class Remembered:
         return judged(wanted, said, self.memory.losses(wanted), prepared.schema)
 
 
-def _baselines() -> dict[str, Fit]:
-    """By name."""
-    return {"memory": Remembered.fit}
+def judge(model: SequenceModel, prepared: Prepared, rows: Rows) -> Judged:
+    """Return each text's matches, tokens and loss."""
+    schema, sequences = prepared.schema, prepared.sequences
+    said, _ = decoded(model, sequences, rows, int(schema["target"]["max_length"]))
+    losses = losses_of(model, sequences, rows)
+    return judged(tokens_of(sequences, rows), said, losses, schema)
 
 
-@dataclass(frozen=True)
-class Seq2seq:
-    """See tasks/kinds/base.py."""
+def summary(sums: Mapping[str, Array]) -> dict[str, Array]:
+    """Return BLEU, chrF, the perplexity and the share that is right word for word."""
+    return {
+        "bleu": bleu(sums["bleu"]),
+        "chrf": chrf(sums["chrf"]),
+        "perplexity": np.exp(shares(sums["nll"], sums["tokens"])),
+        "exact": shares(sums["exact"], sums["texts"]),
+    }
 
-    figures: tuple[Figure, ...] = FIGURES
-    baselines: Mapping[str, Fit] = field(default_factory=_baselines)
 
-    def judge(self, model: SequenceModel, prepared: Prepared, rows: Rows) -> Judged:
-        """Return each text's matches, tokens and loss."""
-        schema, sequences = prepared.schema, prepared.sequences
-        said, _ = decoded(model, sequences, rows, int(schema["target"]["max_length"]))
-        losses = losses_of(model, sequences, rows)
-        return judged(tokens_of(sequences, rows), said, losses, schema)
-
-    def summary(self, sums: Mapping[str, Array]) -> dict[str, Array]:
-        """Return BLEU, chrF, the perplexity and the share that is right word for word."""
-        return {
-            "bleu": bleu(sums["bleu"]),
-            "chrf": chrf(sums["chrf"]),
-            "perplexity": np.exp(shares(sums["nll"], sums["tokens"])),
-            "exact": shares(sums["exact"], sums["texts"]),
-        }
-
-    def answers(
-        self,
-        model: SequenceModel,
-        sequences: PreparedSequences,
-        rows: Rows,
-        schema: Mapping[str, Any],
-    ) -> dict[str, list[Any]]:
-        """Return what the model says, as text, and how likely it finds that."""
-        return answers(model, sequences, rows, schema)
+SEQ2SEQ = Kind(FIGURES, {"memory": Remembered.fit}, judge, summary)

@@ -11,6 +11,7 @@ from tasks.pages.attributions_read import (
     probes,
     reasons,
 )
+from tasks.pages.called import many, one
 from tasks.pages.exhibits import Exhibit, Json, Table, enough, exhibit, row_of
 from tasks.pages.html import interval, number
 
@@ -20,7 +21,7 @@ def means(found: Json) -> list[Exhibit]:
     unit = f"mean |attribution| ({found['unit']})"
     rows = [row_of(f["feature"], f) for f in found["by_feature"]]
     by_feature = exhibit(
-        "By feature", "Summed over the steps of each person, then averaged over people.",
+        "By feature", f"Summed over the steps of each {one()}, then averaged over {many()}.",
         figures.bars("by-feature", "Mean absolute attribution by feature", rows, axis=unit),
         ("Feature", "Kind", "Mean absolute attribution"),
         [(f["feature"], f["kind"], interval(enough(f))) for f in found["by_feature"]],

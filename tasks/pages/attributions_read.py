@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from tasks import figures
 from tasks.evidence.attributions import TOKENS
+from tasks.pages.called import many, one
 from tasks.pages.exhibits import Exhibit, Json, Table, exhibit, row_of
 from tasks.pages.html import interval, number, percent
 
@@ -57,7 +58,7 @@ def groups(found: Json | None) -> list[Json]:
         svg = figures.heat(
             f"shares-{position}", title, [g["label"] for g in shown], [short(n) for n in names],
             [[c["share"]["value"] if c else None for c in g["shares"]] for g in shown],
-            axis="part of a person's absolute attributions",
+            axis=f"part of a {one()}'s absolute attributions",
         )  # fmt: skip
         rows = [
             (g["label"], name, interval(c and c["share"], "percent"),
@@ -66,7 +67,7 @@ def groups(found: Json | None) -> list[Json]:
             for name, c in zip(names, g["shares"], strict=True)
         ]  # fmt: skip
         headers = ("Group", "Feature", "Share", "Less that of the rest", "Adjusted p")
-        note = "How a person's attributions divide among features, averaged over each group."
+        note = f"How a {one()}'s attributions divide among features, averaged over each group."
         out.append(
             {
                 "name": feature["name"],
@@ -100,7 +101,7 @@ def probes(found: Json | None) -> Exhibit | None:
     rows = [(f["name"], r) for f in (found or {"sensitive": []})["sensitive"] for r in f["probe"]]
     if not rows:
         return None
-    title = "What the hidden state tells of people"
+    title = f"What the hidden state tells of {many()}"
     svg = figures.forest(
         "probes", title, [row_of(f"{name} {r['label']}", r["auc"]) for name, r in rows],
         axis="AUC of a probe (0.5 = nothing)", bar=0.5, bar_name="guessing",
@@ -108,7 +109,7 @@ def probes(found: Json | None) -> Exhibit | None:
     table = [
         (f"{name}: {r['label']}", interval(r["auc"]), interval(r["shuffled"])) for name, r in rows
     ]
-    note = "Logistic regression on the state that the head reads, tested on people it had not seen."
+    note = f"Logistic regression on the state that the head reads, tested on other {many()}."
     return exhibit(title, note, svg, ("Group", "AUC", "Labels shuffled (range)"), table)
 
 

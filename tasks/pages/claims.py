@@ -4,6 +4,7 @@ import math
 from typing import Any
 
 from rnn.config import PrivacySpent
+from tasks.pages.called import one
 from tasks.pages.html import number, percent, power
 from tasks.pages.trade_off import Promise
 from tasks.recipe import NoPrivacy
@@ -11,6 +12,15 @@ from tasks.recipe import NoPrivacy
 Json = dict[str, Any]
 
 COMPLETENESS_BAR = 0.001
+NO_ATTACK = {
+    "name": "Attack",
+    "verdict": "not judged",
+    "value": "None tried",
+    "range": "nothing is claimed",
+    "words": "An attack tests a promise of privacy, and none is made.",
+    "section": "privacy",
+    "link": "What that means",
+}
 
 
 def _worst(verdicts: list[str]) -> str:
@@ -26,7 +36,7 @@ def _checked(decision: Json, *names: str) -> str:
 def privacy_words(spent: PrivacySpent, promise: Promise) -> str:
     """Say what the promise means to somebody who never heard of epsilon."""
     found = percent(promise.most_found(0.01))
-    who = "person's data were" if spent.unit == "person" else "record was"
+    who = "person's data were" if spent.unit == "person" else f"{one()} was"
     return (
         f"Whoever sees the released model, and knows everybody else's data, cannot tell well "
         f"whether any one {who} used in training: an attacker who wrongly accuses 1 in 100 that "
@@ -49,7 +59,7 @@ def claims(found: Json) -> list[Json]:
     decision, gate = found["decision"], found["audit"].get("gate")
     rest = [_fairness_claim(gate, decision), _attribution_claim(found["attributions"])]
     if isinstance(found["spent"], NoPrivacy):
-        return [_no_privacy_claim(found["spent"], decision), *rest]
+        return [_no_privacy_claim(found["spent"], decision), NO_ATTACK, *rest]
     return [_privacy_claim(found), _attack_claim(found["attack"], found["null_block"]), *rest]
 
 
@@ -92,6 +102,7 @@ def _attribution_claim(found: Json) -> Json:
     words = "They do better than random ones and add up to the change of output they explain."
     if verdict != "pass":
         words = "Attributions do not add up." if complete == "fail" else main["reason"]
+        words = words[:1].upper() + words[1:]
     return {
         "name": "Attribution",
         "verdict": verdict,

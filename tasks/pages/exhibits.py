@@ -8,6 +8,7 @@ from markupsafe import Markup
 
 from tasks import figures
 from tasks.figures import Interval
+from tasks.pages.called import titled
 from tasks.pages.html import interval, number, percent
 
 Json = dict[str, Any]
@@ -18,7 +19,6 @@ SHARES = (
 )  # fmt: skip
 COUNTS = ("n", "positives")
 NAMES = {
-    "n": "People",
     "positives": "Favourable outcomes",
     "base_rate": "Base rate",
     "selection_rate": "Selection rate",
@@ -71,7 +71,7 @@ class Exhibit:
 
 def name_of(metric: str) -> str:
     """Return what a reader calls a metric."""
-    return NAMES.get(metric, metric.replace("_", " "))
+    return titled() if metric == "n" else NAMES.get(metric, metric.replace("_", " "))
 
 
 def shown(metric: str, figure: Json | None) -> str:
@@ -172,7 +172,7 @@ def calibration(bins: Sequence[Json]) -> Exhibit | None:
         for b in bins
     ]
     note = "On the dashed line the predicted probability is the observed rate."
-    headers = ("Predicted probability", "People", "Mean prediction", "Observed rate")
+    headers = ("Predicted probability", titled(), "Mean prediction", "Observed rate")
     return exhibit(title, note, svg, headers, rows)
 
 

@@ -6,6 +6,7 @@ An audit is read as the stage wrote it: from one noised table, or exact with gro
 from collections.abc import Sequence
 
 from tasks.pages import exhibits
+from tasks.pages.called import titled
 from tasks.pages.exhibits import Json, Table, name_of, shown
 from tasks.pages.html import interval, number, percent
 from tasks.pages.score_curves import along_the_score
@@ -54,14 +55,16 @@ def tables_of(feature: Json, missing: str) -> list[tuple[str, Table]]:
     scored = own or [m for m in (*COUNTED, *SCORED) if m in metrics and m not in counted]
     found = []
     if counted:
-        found.append((f"People and decisions by {name}", group_table(feature, counted, missing)))
+        found.append(
+            (f"{titled()} and decisions by {name}", group_table(feature, counted, missing))
+        )
     if scored:
         title = "Scores" if counted else "Figures"
         table = group_table(feature, scored, missing)
         if not counted:
             people = {g["label"]: _people(g, missing) for g in feature["groups"]}
             rows = tuple((row[0], people[row[0]], *row[1:]) for row in table.rows)
-            table = Table(("Group", "People", *table.headers[1:]), rows)
+            table = Table(("Group", titled(), *table.headers[1:]), rows)
         found.append((f"{title} by {name}", table))
     compared = feature["comparisons"]["to_reference"]
     if compared:

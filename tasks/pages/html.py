@@ -10,6 +10,8 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from tasks.pages.called import many, one
+
 TEMPLATES = Path(__file__).with_name("templates")
 Figure = Mapping[str, float | None]
 
@@ -93,6 +95,7 @@ def environment() -> Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
+    made.globals |= {"one": one, "many": many}
     made.filters |= {
         "number": number,
         "percent": percent,

@@ -4,9 +4,12 @@ from collections.abc import Sequence
 
 from tasks import figures
 from tasks.pages import fairness
+from tasks.pages.called import many, one, titled
 from tasks.pages.exhibits import Exhibit, Json, Table, exhibit, name_of, row_of, shown
 from tasks.pages.html import interval, number
 
+# Characters that fit below a figure.
+LONGEST_AXIS = 44
 COST = ("loss", "skill", "accuracy", "mae")
 
 
@@ -18,7 +21,7 @@ def training(curves: dict[str, Json]) -> list[Exhibit]:
     """
     wanted = (
         ("loss", "Training loss", "loss"),
-        ("gradient_norm_median", "Median norm of a person's gradient", "norm"),
+        ("gradient_norm_median", f"Median norm of a {one()}'s gradient", "norm"),
         ("clipped_share", "Share of clipped gradients", "share"),
         ("epsilon", "Epsilon so far", "epsilon"),
     )
@@ -61,10 +64,13 @@ def paired(differences: Json, own: Sequence[str] = ()) -> Exhibit | None:
     wanted = {pair_name(k): v for k, v in differences.items()}
     if not wanted:
         return None
-    title = "Paired differences on the same people"
+    title = f"Paired differences on the same {many()}"
     drawn = [n for n in wanted if (n.startswith(name_of(own[0])) if own else "Loss" not in n)]
-    rows = [row_of(name, wanted[name]) for name in drawn]
-    svg = figures.forest("paired", title, rows, axis="difference", bar=0.0, bar_name="equal")
+    # One figure is drawn: its name stands at the axis, and each row says which models.
+    head = f"{name_of(own[0])}, " if own else ""
+    rows = [row_of(name.removeprefix(head), wanted[name]) for name in drawn]
+    axis = f"{head}difference" if len(head) < LONGEST_AXIS else "difference"
+    svg = figures.forest("paired", title, rows, axis=axis, bar=0.0, bar_name="equal")
     table = [(name, interval(f, digits=4)) for name, f in wanted.items()]
     return exhibit(title, "Left of 0 the first named is lower.", svg, ("Pair", "Difference"), table)
 
@@ -103,7 +109,7 @@ def privacy_cost(tables: Sequence[Json]) -> list[Json]:
 def _cost_table(groups: Sequence[Json], reference: str, named: Sequence[str]) -> Table:
     """Every figure of privacy's cost by group."""
     metrics = [m for m in named if m in groups[0]]
-    headers = ["Group", "People", *(f"{name_of(m)}, private − twin" for m in metrics)]
+    headers = ["Group", titled(), *(f"{name_of(m)}, private − twin" for m in metrics)]
     headers += [f"{name_of(m)}, beyond that of {reference}" for m in metrics]
     headers += ["Decided otherwise by the twin"] if "disagreement" in groups[0] else []
     rows = []

@@ -4,6 +4,7 @@ import math
 
 from rnn.config import PrivacySpent
 from rnn.privacy.ledger import epsilon_of
+from tasks.pages.called import many, one
 from tasks.pages.claims import account
 from tasks.pages.exhibits import Json, Table
 from tasks.pages.html import interval, number, percent, power
@@ -29,7 +30,7 @@ MEASURED = {
 
 def gains(promise: Promise, unit: str) -> list[str]:
     """Return in sentences what an attacker gains at most."""
-    whom = "somebody" if unit == "person" else "a record"
+    whom = "somebody" if unit == "person" else f"a {one()}"
     even, tenth = promise.best_guess(0.5), promise.best_guess(0.1)
     return [
         f"Whoever has no idea whether {whom} was in the data, and would toss a coin, guesses right "
@@ -53,7 +54,7 @@ def _event(event: Json, delta: float) -> tuple[str, ...]:
     rate = event.get("sample_rate", 1.0)
     return (
         str(event["released"]),
-        f"{event['people']} people",
+        f"{event['people']} {many()}",
         f"{alone:.4g}",
         MECHANISMS.get(event["mechanism"], str(event["mechanism"])),
         "–" if noise is None else f"{noise:.4g}",
@@ -75,13 +76,13 @@ def ledger_table(ledger: Json, source: Json | None) -> Table:
         source: of the published audit; its events are about held-out people.
     """
     rows = [_event(event, ledger["delta"]) for event in ledger["events"]]
-    rows.append(_sum("Together", "training people", ledger["epsilon"]))
+    rows.append(_sum("Together", f"training {many()}", ledger["epsilon"]))
     held_out = (source or {}).get("events") or []
     if held_out and source and source.get("epsilon") is not None:
         rows += [_event(event, source["delta"]) for event in held_out]
-        rows.append(_sum("Together", "held-out people", source["epsilon"]))
+        rows.append(_sum("Together", f"held-out {many()}", source["epsilon"]))
         larger = max(ledger["epsilon"], source["epsilon"])
-        rows.append(_sum("One person, the larger of the two", "everybody", larger))
+        rows.append(_sum(f"One {one()}, the larger of the two", "everybody", larger))
     return Table(HEADERS, tuple(rows))
 
 
@@ -156,7 +157,7 @@ def not_covered(spent: PrivacySpent, held_out: str) -> list[str]:
     factor = math.exp(min(spent.epsilon, 50.0))
     pair = math.exp(min(2 * spent.epsilon, 50.0))
     found = [
-        f"Held-out people. {held_out}",
+        f"Held-out {many()}. {held_out}",
         f"Groups. The promise is about one {spent.unit}. Two who are in the data together, such as "
         f"twins or a couple, are protected by twice the epsilon (odds change by {pair:,.0f} times "
         f"rather than {factor:,.0f}), k of them by k times.",
@@ -178,6 +179,18 @@ def not_covered(spent: PrivacySpent, held_out: str) -> list[str]:
     return found
 
 
+def without_promise() -> list[str]:
+    """Return what a model that promises nothing leaves open."""
+    return [
+        f"Every {one()} of training. Whoever has the model may find out what it was trained on, "
+        "and may get some of it back.",
+        f"People whom the {many()} tell of, should there be any after all.",
+        "What causes the outcome: an attribution tells what the model uses, and no more.",
+        f"Anything but the {many()} that the figures were measured on: another place, another "
+        "time, another source.",
+    ]
+
+
 def section(found: Json, words: str, held_out: str) -> Json:
     """Return what the publishable section shows; of a recipe without privacy, why there is none.
 
@@ -187,7 +200,12 @@ def section(found: Json, words: str, held_out: str) -> Json:
         held_out: what the audit's figures leave uncovered.
     """
     if isinstance(found["spent"], NoPrivacy):
-        return {"words": words, "none": found["spent"].reason, "table": Table((), ())}
+        return {
+            "words": words,
+            "none": found["spent"].reason,
+            "table": Table((), ()),
+            "not_covered": without_promise(),
+        }
     spent, block, source = found["spent"], found["null_block"], found["audit"].get("source")
     promise: Promise = found["promise"]
     attacks = {"null block": (block or {}).get("points") or []}

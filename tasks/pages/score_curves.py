@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+from tasks.pages.called import many, titled
 from tasks.pages.exhibits import Exhibit, Json, exhibit, name_of
 from tasks.pages.html import interval, number, percent
 from tasks.pages.lines import paths
@@ -59,7 +60,7 @@ def _roc(curves: Json, feature: str, prefix: str) -> Exhibit:
     rows = [
         (g["label"], percent(fpr), percent(tpr)) for g in curves["groups"] for fpr, tpr in g["roc"]
     ]
-    note = "Few points a group: each stands for at least ten people. Dotted: guessing."
+    note = f"Few points a group: each stands for at least ten {many()}. Dotted: guessing."
     headers = ("Group", name_of("fpr"), name_of("tpr"))
     return exhibit(title, note, svg, headers, rows)
 
@@ -82,5 +83,5 @@ def _calibration(curves: Json, feature: str, prefix: str) -> Exhibit:
         for g in curves["groups"] for b in g["calibration"]
     ]  # fmt: skip
     note = "Of the favourable outcome. On the dotted line the prediction is the observed rate."
-    headers = ("Group", "Predicted", "People", "Mean prediction", "Observed rate")
+    headers = ("Group", "Predicted", titled(), "Mean prediction", "Observed rate")
     return exhibit(title, note, svg, headers, rows)

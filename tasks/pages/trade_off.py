@@ -167,8 +167,8 @@ def picture(name: str, title: str, promise: Promise, attacks: Mapping[str, Seque
             axis.set_minor_locator(NullLocator())
         axes.set_xlim(_LEAST, 1)
         axes.set_ylim(_LEAST, 1.08)
-        axes.set_xlabel("wrongly accused, of people who were not in the data")
-        axes.set_ylabel("found, of people who were")
+        axes.set_xlabel("wrongly accused, of those not in the data")
+        axes.set_ylabel("found, of those in the data")
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.19), ncols=2)
 
     words = (
@@ -190,7 +190,7 @@ def trade_off(name: str, promise: Promise, attacks: Mapping[str, Sequence[Json]]
     points = {label: points_of(found) for label, found in attacks.items() if found}
     title = "What an attacker can reach at most"
     headers = (
-        "Wrongly accused, of people who were not in the data",
+        "Wrongly accused, of those not in the data",
         "Found at most, of those in, by the ledger",
         "by ε and δ alone",
         "Found by an attack",

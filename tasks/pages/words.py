@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from tasks.pages.called import many, one, titled
 from tasks.pages.exhibits import Table
 from tasks.pages.html import power
 
@@ -98,9 +99,9 @@ def _layout(sequence: Json) -> str:
     """How a person's sequence stands in the table."""
     if sequence["layout"] == "wide":
         steps = sequence["steps"]
-        return f"One row a person, {len(steps)} steps: {steps[0]} to {steps[-1]}."
+        return f"One row a {one()}, {len(steps)} steps: {steps[0]} to {steps[-1]}."
     if sequence["layout"] == "long":
-        return f"One row an event; the latest {sequence['max_length']} of each person are read."
+        return f"One row an event; the latest {sequence['max_length']} of each {one()} are read."
     if sequence["layout"] == "series":
         steps = f"the {sequence['window']} steps before a forecast are read"
         return f"A series in steps of {sequence['every']}; {steps}."
@@ -112,12 +113,12 @@ def _layout(sequence: Json) -> str:
 def _split(split: Json) -> str:
     """Who is held out."""
     if split.get("as_of"):
-        return f"People dated from {split['as_of']['date']} on are held out."
+        return f"{titled()} dated from {split['as_of']['date']} on are held out."
     if split.get("column"):
         return f"As the column {split['column']} says."
     return (
-        f"A keyed hash of each person's id alone sends {100 * split['train']:.3g} % to training; "
-        "nobody's side depends on anybody else."
+        f"A keyed hash of each {one()}'s id alone sends {100 * split['train']:.3g} % to training; "
+        f"one {one()}'s side depends on no other."
     )
 
 
@@ -159,7 +160,7 @@ def _decision(decision: Json | None, target: Json, names: list[str]) -> str:
     name = names[target["classes"].index(decision["favourable"])]
     if decision["threshold"] is not None:
         return f"{name}; the other from a probability of {decision['threshold']:g} on"
-    return f"{name}, for {100 * decision['approval_rate']:.3g} % of people"
+    return f"{name}, for {100 * decision['approval_rate']:.3g} % of {many()}"
 
 
 def _by_group(mitigation: Json) -> str:
@@ -168,9 +169,9 @@ def _by_group(mitigation: Json) -> str:
         return ""
     name = mitigation["feature"]
     return (
-        f". Each {name} has a threshold of its own: the decision reads each person's {name}, and "
-        "two people with the same score may be decided differently. Whether that is lawful is no "
-        "question of statistics"
+        f". Each {name} has a threshold of its own: the decision reads each {one()}'s {name}, and "
+        f"two {many()} with the same score may be decided differently. Whether that is lawful is "
+        "no question of statistics"
     )
 
 
@@ -180,25 +181,26 @@ def held_out(audit: Json) -> Json:
     people, events = audit["min_people"], audit["min_events"]
     if source["kind"] != "noised":
         return {
-            "made": f"Exact figures of held-out people. A figure that rests on fewer than {people} "
-            f"people, or on fewer than {events} with an outcome or decision, is suppressed, and so "
-            "is another where it could be worked out from the rest, from another table or from "
-            "what an earlier version of this audit showed." + _set_aside(source.get("interval")),
-            "limit": "Held-out people are not covered by epsilon; small groups are suppressed, "
+            "made": f"Exact figures of held-out {many()}. A figure that rests on fewer than "
+            f"{people} {many()}, or on fewer than {events} with an outcome or decision, is "
+            "suppressed, and so is another where it could be worked out from the rest, from "
+            "another table or from what an earlier version of this audit showed."
+            + _set_aside(source.get("interval")),
+            "limit": f"Held-out {many()} are not covered by epsilon; small groups are suppressed, "
             "which is no differential privacy.",
         }
     decisions = source.get("decision_noise")
     twice = "" if decisions is None else f" and by group, outcome and decision ({decisions:.3g})"
     made = (
-        "All figures, by group and of everyone, are made from counts of held-out people with "
+        f"All figures, by group and of all, are made from counts of held-out {many()} with "
         f"Gaussian noise: by group, outcome and score (standard deviation {source['noise']:.3g})"
         f"{twice}, {source['cells']:,} counts in all. A held-out {source['unit']}'s epsilon is "
         f"{source['epsilon']:.3g} at delta {power(format(source['delta'], 'g'))}, the choice of "
-        "the threshold included. Nobody is both trained on and held out, and on which side a "
-        "person is depends on that person alone: one's epsilon is the larger of training's and "
+        f"the threshold included. No {one()} is both trained on and held out, and on which side "
+        f"one is depends on that {one()} alone: one's epsilon is the larger of training's and "
         "this one, not their sum. Intervals hold sampling and noise. A group with fewer than "
-        f"{people} people or {events} with an outcome or decision, or with too few for the noise, "
-        "shows no figure."
+        f"{people} {many()} or {events} with an outcome or decision, or with too few for the "
+        "noise, shows no figure."
     )
     if source["releases"] > 1:
         made += (
@@ -212,7 +214,7 @@ def held_out(audit: Json) -> Json:
         )
     return {
         "made": made,
-        "limit": "Figures of held-out people have noise and an epsilon of their own; mean "
+        "limit": f"Figures of held-out {many()} have noise and an epsilon of their own; mean "
         "attributions are exact and have none.",
     }
 
@@ -228,7 +230,8 @@ def _set_aside(interval: Json | None) -> str:
             "hash of each one's id, which are in no other figure."
         )
     return (
-        " The width of prediction intervals was chosen privately among other held-out people, "
+        " The width of prediction intervals was chosen privately among other held-out "
+        f"{many()}, "
         "half of all by a hash of each one's id, who are in no other figure: a "
         f"{account['unit']}'s epsilon for it is {account['epsilon']:.3g}."
     )

@@ -12,10 +12,11 @@ import torch
 from rnn.config import ModelConfig
 from rnn.model import SequenceModel
 from tasks import artifacts, stats
-from tasks.artifacts import Prepared, fresh_model
+from tasks.artifacts import Prepared
 from tasks.evidence import membership_study, references, rmia
 from tasks.params import UserError
 from tasks.recipe import AttackConfig
+from tasks.starting.fresh import fresh_model
 from tests.heldout import RECIPE, TWIN, write_tree
 
 PLAN = AttackConfig(references=4, reference_steps=4, shuffles=99)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from rnn.batch import PreparedSequences
+from tasks.evidence.known import Known
 from tasks.evidence.warped import Nearest, by_class, warped_distances
 from tasks.params import UserError
 
@@ -67,7 +68,7 @@ def test_ramps_are_told_apart_and_noise_makes_it_less_sure() -> None:
     sure = []
     for noise in (0.05, 1.0):
         data = _prepared(noise)
-        model = Nearest.fit(data, train, data.targets[train], "binary", 2, seed=0)
+        model = Nearest.fit(Known(data, train, "binary", 2, seed=0))
         score = model.score(data, test)
         assert score.shape == (40,)
         wanted = np.asarray(data.targets)[test]
@@ -76,7 +77,7 @@ def test_ramps_are_told_apart_and_noise_makes_it_less_sure() -> None:
         sure.append(float(np.abs(score - 0.5).mean()))
     assert sure[0] > 0.4 > sure[1]
     data = _prepared(0.05)
-    spread = Nearest.fit(data, train, data.targets[train], "multiclass", 3, seed=0)
+    spread = Nearest.fit(Known(data, train, "multiclass", 3, seed=0))
     rows = spread.score(data, test)
     assert rows.shape == (40, 3)
     assert rows.sum(1) == pytest.approx(np.ones(40))
@@ -85,4 +86,4 @@ def test_ramps_are_told_apart_and_noise_makes_it_less_sure() -> None:
 def test_what_it_cannot_read_is_refused() -> None:
     data = _prepared(0.1)
     with pytest.raises(UserError, match="needs sequences of numbers"):
-        Nearest.fit(data, np.arange(5), data.targets[:5], "regression", 2, seed=0)
+        Nearest.fit(Known(data, np.arange(5), "regression", 2, seed=0))

@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from rnn.ctc_decoding import best_path, prefix_search
-from tasks.kinds.answers.ctc import transcribed
-from tasks.kinds.ctc import Ctc, Frequent
+from tasks.kinds.answers.ctc import answers, transcribed
+from tasks.kinds.ctc import CTC, Frequent
 from tasks.kinds.transcripts import edits, judged, targets_of
 from tests.kinds import model_of, prepared_of
 
@@ -40,7 +40,7 @@ def test_figures_by_hand() -> None:
     made = judged([[1, 2, 2], [1]], [[1, 2], [1]], np.array([0.5, 2.0]), SCHEMA)
     assert (made.truth, made.said) == (["one two two", "one"], ["one two", "one"])
     totals = {name: values.sum(0) for name, values in made.sums.items()}
-    found = {name: float(value) for name, value in Ctc().summary(totals).items()}
+    found = {name: float(value) for name, value in CTC.summary(totals).items()}
     # One edit in four symbols, one of two right, 3 x 0.5 + 1 x 2 nats over four symbols.
     assert found == {"error_rate": 0.25, "exact": 0.5, "loss_a_symbol": 0.875}
 
@@ -62,8 +62,8 @@ def test_a_model_says_its_likeliest_symbols() -> None:
             assert loss == pytest.approx(-chance / len(wanted), abs=1e-3)
         differ += tuple(heard) != best_path(chances.numpy())
     assert differ > 0 and told > 6
-    made = Ctc().judge(model, prepared, rows)
-    assert made.said == Ctc().answers(model, prepared.sequences, rows, prepared.schema)["symbols"]
+    made = CTC.judge(model, prepared, rows)
+    assert made.said == answers(model, prepared.sequences, rows, prepared.schema)["symbols"]
 
 
 def test_the_commonest_sequence_is_what_hears_nothing() -> None:
@@ -77,4 +77,4 @@ def test_the_commonest_sequence_is_what_hears_nothing() -> None:
 
 
 def test_baselines_are_named_the_better_first() -> None:
-    assert list(Ctc().baselines) == ["one_stage", "frequent"]
+    assert list(CTC.baselines) == ["one_stage", "frequent"]

@@ -12,6 +12,7 @@ from rnn.config import ModelConfig
 from rnn.losses import batch_losses
 from rnn.model import build
 from tasks.artifacts import Prepared
+from tasks.kinds.answers.forecast import answers
 from tasks.kinds.exponential import AutoEts, filled
 from tasks.kinds.forecast import (
     SeasonalNaive,
@@ -149,8 +150,7 @@ def test_answers_are_in_the_targets_unit_and_rise() -> None:
     model = build(ModelConfig(hidden_size=5), prepared.shape, 0).eval()
     for parameter in model.parameters():
         parameter.data.zero_()
-    kind = KINDS["forecast"]
-    said = kind.answers(model, prepared.sequences, rows, prepared.schema)
+    said = answers(model, prepared.sequences, rows, prepared.schema)
     assert list(said) == ["quantile_0.1", "quantile_0.5", "quantile_0.9"]
     # Zero weights: the first quantile is what is usual, 150; softplus(0) above 200 is cut off.
     assert said["quantile_0.1"] == [[150.0] * 4] * len(rows)

@@ -13,7 +13,7 @@ from rnn.model import SequenceModel, build
 from tasks.artifacts import Prepared
 from tasks.kinds import base
 from tasks.kinds.answers.next_token import answers, judge
-from tasks.kinds.next_token import NextToken, Unigram
+from tasks.kinds.next_token import NEXT_TOKEN, Unigram
 
 # start a b end; start b unknown b end; start a end. Tokens from 4 are a and b.
 TEXTS = [[2, 4, 5, 3], [2, 5, 1, 5, 3], [2, 4, 3]]
@@ -50,9 +50,9 @@ def _model() -> SequenceModel:
 def test_sums_of_a_model_are_those_of_each_text_alone(monkeypatch: pytest.MonkeyPatch) -> None:
     # Batches of one and of all give what a loop over tokens gives.
     prepared, model, rows = _prepared(), _model(), np.array([1, 2, 0])
-    whole = NextToken().judge(model, prepared, rows)
+    whole = NEXT_TOKEN.judge(model, prepared, rows)
     monkeypatch.setattr(base, "CELLS", 1)
-    single = NextToken().judge(model, prepared, rows)
+    single = NEXT_TOKEN.judge(model, prepared, rows)
     for place, row in enumerate(rows.tolist()):
         text = TEXTS[row]
         with torch.no_grad():
@@ -76,12 +76,12 @@ def test_figures_are_those_of_all_tokens_together() -> None:
         "right": np.array([1.0, 0.0]),
         "unknown": np.array([0.0, 0.0]),
     }
-    found = NextToken().summary(sums)
+    found = NEXT_TOKEN.summary(sums)
     assert found["perplexity"][0] == pytest.approx(4.0)
     assert found["bits"][0] == pytest.approx(2.0)
     assert found["accuracy"][0] == pytest.approx(1 / 3)
     assert all(np.isnan(values[1]) for values in found.values())
-    assert set(found) == {figure.name for figure in NextToken().figures}
+    assert set(found) == {figure.name for figure in NEXT_TOKEN.figures}
 
 
 def test_counted_tokens_are_those_of_training_texts() -> None:

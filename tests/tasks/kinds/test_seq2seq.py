@@ -17,7 +17,7 @@ from rnn.config import ModelConfig
 from rnn.model import build
 from tasks import fetch, plan, predict, prepare, train
 from tasks.artifacts import Prepared, read_model, read_prepared
-from tasks.kinds.answers.seq2seq import readable, texts_of
+from tasks.kinds.answers.seq2seq import answers, readable, texts_of
 from tasks.kinds.bleu import bleu, bleu_parts, chrf, chrf_parts
 from tasks.kinds.memory import sources_of
 from tasks.kinds.seq2seq import MISSING, Remembered, judged, tokens_of
@@ -145,7 +145,7 @@ def test_a_model_is_judged_and_answers_alike():
     torch.manual_seed(0)
     model = build(ModelConfig(hidden_size=6, embedding_size=4), prepared.shape, 3).eval()
     found = KIND.judge(model, prepared, rows)
-    asked = KIND.answers(model, prepared.sequences, rows, SCHEMA)
+    asked = answers(model, prepared.sequences, rows, SCHEMA)
     assert asked["text"] == found.said
     assert all(score < 0 for score in asked["log_probability"])
     batch = prepared.sequences.batch(rows)
@@ -235,8 +235,8 @@ def test_a_recipe_says_lists_of_words_backwards(checkout):
     assert made["model"]["perplexity"]["value"] < made["baseline"]["perplexity"]["value"]
     model = read_model(checkout / "data/backwards/model")
     rows = prepared.rows("test")[:5]
-    answers = KIND.answers(model, prepared.sequences, rows, prepared.schema)
-    assert answers["text"] == said[:5]
+    made = answers(model, prepared.sequences, rows, prepared.schema)
+    assert made["text"] == said[:5]
     raw_lines = [raw[person][0]["said"] for person in table["person_id"][:5]]
     assert translated("backwards", [*raw_lines, " ", ""]) == [*said[:5], "", ""]
     assert translated("backwards", []) == []
