@@ -48,7 +48,7 @@ run: env
 	@$(PY) -m tasks.show
 
 test: env
-	@$(PY) -m pytest -n $(WORKERS) --dist loadfile
+	@$(PY) -m pytest -n $(WORKERS) --dist loadfile --no-loadscope-reorder tests
 
 check: env
 	@$(PY) -m ruff format --check .

@@ -7,16 +7,17 @@ from prefect.flow_runs import pause_flow_run
 from prefect.input import RunInput
 
 from flows.pipeline import ROOT
-from tasks.approval import Word, decide, pending
-from tasks.approve import told
-from tasks.params import UserError, load_recipe
+from flows.shown import show_table, show_text
+from tasks.approval import Word, decide, name_of, pending
+from tasks.approve import links, rows, told
+from tasks.params import UserError
 from tasks.registry import open_store
 
 DAY = 24 * 60 * 60
 
 
 class Answer(RunInput):
-    """What the form asks. Reports and model card are in the version's run in MLflow."""
+    """What the form asks. Reports and model card are linked on the run's page."""
 
     choice: Literal["approve", "reject", "override"]
     approver: str
@@ -32,17 +33,21 @@ def approve(recipe: str = "credit", days: int = 7, poll_seconds: int = 10) -> No
         days: to wait for each answer.
         poll_seconds: between two looks for it.
     """
-    name = load_recipe(ROOT / "params.yaml", recipe).register.model_name or recipe
-    version = pending(open_store(ROOT), name)
+    store = open_store(ROOT)
+    version = pending(store, name_of(ROOT, recipe))
+    show_table(rows(store, version), "approve", recipe, about="Challenger and champion")
+    show_text(links(store, version), "approve", recipe, "links", about="Read before you answer")
     wrong = ""
     while True:
-        text = f"{wrong}{name} version {version.number}: {version.tags.get('reasons') or 'passed'}"
+        asked = f"{version.name} version {version.number}"
+        text = f"{wrong}{asked}: {version.tags.get('reasons') or 'passed'}"
         form = Answer.with_initial_data(description=text)
         answer = pause_flow_run(form, timeout=days * DAY, poll_interval=poll_seconds)
         word = Word(answer.choice, answer.approver, answer.reason)
         try:
-            done = decide(open_store(ROOT), version, word)
-            get_run_logger().info(told(done, word.choice, word.approver))
+            done = told(decide(open_store(ROOT), version, word), word.choice, word.approver)
+            get_run_logger().info(done)
+            show_text(f"{done}\n\n{word.reason}", "approve", recipe, "decision")
             return
         except UserError as error:
             wrong = f"Not carried out: {error}. "

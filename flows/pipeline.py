@@ -1,5 +1,6 @@
 """The pipeline for Prefect: the same DAG that `dvc repro` runs, one task a stage."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,9 @@ from prefect.futures import PrefectFuture, wait
 from prefect.states import Completed
 from prefect.task_runners import ThreadPoolTaskRunner
 
+from flows.shown import Bar, show_table, show_text, stage_rows
 from tasks.machine.stages import nothing_left_running, read_stages, run_stage
+from tasks.machine.told import model_links, model_rows
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -18,8 +21,18 @@ ROOT = Path(__file__).resolve().parent.parent
 @task(task_run_name="{stage}", cache_policy=NO_CACHE)
 def build(stage: str) -> State[None]:
     """Build one stage, or find that nothing changed."""
-    ran = run_stage(stage, ROOT, get_run_logger().info)
-    return Completed(message="built") if ran else Completed(name="Cached", message="unchanged")
+    log, bar = get_run_logger(), Bar(stage)
+
+    def say(line: str) -> None:
+        log.info(line)
+        bar.hear(line)
+
+    begun = time.monotonic()
+    ran = run_stage(stage, ROOT, say)
+    took = f"{time.monotonic() - begun:.1f} s"
+    if ran:
+        return Completed(message=f"built in {took}")
+    return Completed(name="Cached", message=f"unchanged, found out in {took}")
 
 
 # Two at a time: the model and its twin.
@@ -37,6 +50,9 @@ def pipeline(recipe: str = "credit", targets: list[str] | None = None) -> None:
             upstream = [futures[name] for name in stage.after]
             futures[stage.name] = build.submit(stage.name, wait_for=upstream, return_state=False)
         wait(list(futures.values()))
+    show_table(stage_rows(futures), recipe, "stages", about="Stages, in the order of their start")
+    show_table(model_rows(ROOT, recipe), recipe, "verdict", about="As the files stand now")
+    show_text(model_links(ROOT, recipe), recipe, "links", about="Where to read on")
     for future in futures.values():
         # The first in order that failed is the cause of those after it.
         future.result()

@@ -6,7 +6,9 @@ from prefect import flow, get_run_logger, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.pipeline import ROOT
+from flows.shown import Bar, show_table, show_text
 from tasks.hunt import Hunt
+from tasks.machine.told import sweep_rows
 from tasks.sweep import costs, finish, searching
 
 
@@ -25,6 +27,11 @@ def sweep(recipe: str = "credit") -> None:
     """
     with contextlib.chdir(ROOT), searching(recipe) as hunt:
         get_run_logger().info(costs(hunt))
-        for number, name in enumerate(hunt.parts()):
+        parts, bar = hunt.parts(), Bar(f"{recipe} sweep")
+        for number, name in enumerate(parts):
             trial(hunt, number, name)
-        get_run_logger().info("\n".join(finish(hunt)))
+            bar.at(100 * (number + 1) / len(parts))
+        told = "\n".join(finish(hunt))
+        get_run_logger().info(told)
+        show_table(sweep_rows(ROOT, recipe), recipe, "trials", about="What may be shown of them")
+        show_text(f"```\n{told}\n```", recipe, "winner", about="What to set in params.yaml")

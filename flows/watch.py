@@ -3,12 +3,13 @@
 import contextlib
 
 from prefect import flow, get_run_logger
-from prefect.artifacts import create_link_artifact, create_table_artifact
 from prefect.events import emit_event
 
 from flows.pipeline import ROOT
-from tasks.watch import new_files, open_watch, report_of, take, told
-from tasks.watching.shown import show
+from flows.shown import show_table, show_text
+from tasks.machine.told import artifact_link
+from tasks.watch import new_files, open_watch, take, told
+from tasks.watching.shown import place_of, show
 
 
 @flow(name="watch")
@@ -32,9 +33,11 @@ def watch(recipe: str = "credit", alias: str = "champion") -> None:
                 payload = {"claim": claim.words, "kind": claim.kind, "file": path.name}
                 resource = {"prefect.resource.id": model, "prefect.resource.name": recipe}
                 emit_event("sordino.watch.alarm", resource=resource, payload=payload)
-        if not rows:
-            get_run_logger().info("nothing new")
-            return
-        place = show(watched)
-        create_table_artifact(rows, key=f"watch-{recipe}", description=place)
-        create_link_artifact(report_of(watched).as_uri(), key=f"watch-{recipe}-page")
+        about = show(watched) if rows else "Nothing new"
+        get_run_logger().info(about)
+        known = len(watched.book.alarms) if watched.book else 0
+        rows = rows or [{"file": "none", "alarms": 0, "in all": known}]
+        show_table(rows, "watch", recipe, about=about)
+        if watched.book:
+            link = artifact_link("Watch page", *place_of(watched), "internal/watch.html")
+            show_text(link, "watch", recipe, "page", about="Batch by batch; internal")

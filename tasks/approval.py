@@ -7,19 +7,21 @@ published/approval.json, and in the run's model card.
 import json
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Literal
 
 from tasks.evidence.override import broken_promises
-from tasks.params import UserError
+from tasks.evidence.story import CHALLENGER, CHAMPION, REPLACED, decided_story, escaped, retell
+from tasks.params import UserError, load_recipe
 from tasks.recipe import OverrideConfig
 from tasks.registry import Store, Version
 
 Choice = Literal["approve", "reject", "override"]
 CHOICES: tuple[Choice, ...] = ("approve", "reject", "override")
-CHAMPION, CHALLENGER = "champion", "challenger"
-# On a version that became champion: whose place it took; and on one that lost it: why.
-REPLACED, ROLLED_BACK = "replaced", "rolled_back"
+# On a version that lost its place: why.
+ROLLED_BACK = "rolled_back"
 RECORD, CARD = "published/approval.json", "published/model_card.md"
+FACTS = "published/model_card.json"
 HEADING = "## Approval"
 
 
@@ -36,6 +38,16 @@ class Word:
     choice: Choice
     approver: str
     reason: str = ""
+
+
+def name_of(root: Path, recipe: str) -> str:
+    """Return the name under which a recipe's models are registered.
+
+    Args:
+        root: the checkout.
+        recipe: one of params.yaml.
+    """
+    return load_recipe(root / "params.yaml", recipe).register.model_name or recipe
 
 
 def pending(store: Store, name: str, number: str | None = None) -> Version:
@@ -107,6 +119,8 @@ def decide(store: Store, version: Version, word: Word) -> Version:
     champion = store.holder(version.name, CHAMPION)
     if word.choice != "reject" and champion and champion.number == version.number:
         raise UserError(f"{version.name} version {version.number} is champion already")
+    if word.choice == "reject" and champion and champion.number == version.number:
+        raise UserError(f"{version.name} version {version.number} is champion: roll it back")
     replaced = champion.number if champion and word.choice != "reject" else None
     # Written down first: an alias that moved without a name to it would be worse than a name
     # without a move.
@@ -118,6 +132,7 @@ def decide(store: Store, version: Version, word: Word) -> Version:
     if word.choice != "reject":
         store.set_alias(version, CHAMPION)
     store.drop_alias(version, CHALLENGER)
+    retell(store, version.name)
     return store.version(version.name, version.number)
 
 
@@ -142,10 +157,15 @@ def rollback(store: Store, name: str, approver: str, reason: str) -> Version:
     except ValueError as error:
         raise UserError(str(error)) from None
     before = store.version(name, number)
+    if before.tags.get("approval") == "reject":
+        by = before.tags.get("approver")
+        raise UserError(f"{name} version {number} was rejected by {by}: no way back to it")
     told = {"choice": "roll back", "approver": approver, "reason": reason, "replaced": None}
     _record(store, store.run_of(champion), champion, told)
     store.tag_version(champion, {ROLLED_BACK: f"{approver}: {reason}"})
-    return store.set_alias(before, CHAMPION)
+    restored = store.set_alias(before, CHAMPION)
+    retell(store, name)
+    return restored
 
 
 def _record(store: Store, run: str, version: Version, told: dict[str, Any]) -> None:
@@ -156,6 +176,14 @@ def _record(store: Store, run: str, version: Version, told: dict[str, Any]) -> N
     store.write_text(run, RECORD, json.dumps(written, indent=2, ensure_ascii=False) + "\n")
     card = (store.read_text(run, CARD) or "").partition(f"\n{HEADING}\n")[0].rstrip()
     store.write_text(run, CARD, f"{card}\n\n{HEADING}\n\n{table(written)}")
+    facts = json.loads(store.read_text(run, FACTS) or "null")
+    if facts:
+        words = f"{entry['choice']}, {entry['date']}: {entry['reason']}"
+        facts |= {"approval": written, "signer": {"name": entry["approver"], "words": words}}
+        text = json.dumps(facts, indent=2, sort_keys=True, ensure_ascii=False)
+        store.write_text(run, FACTS, f"{text}\n")
+    text = store.description(version.name, version.number)
+    store.describe(version.name, decided_story(text, written), version.number)
 
 
 def table(written: list[dict[str, Any]]) -> str:
@@ -170,13 +198,6 @@ def table(written: list[dict[str, Any]]) -> str:
     """
     lines = ["| date | version | decision | by | reason |", "| --- | --- | --- | --- | --- |"]
     for entry in written:
-        cells = [str(entry[k]) for k in ("date", "version", "choice", "approver", "reason")]
-        lines.append(f"| {' | '.join(_cell(cell) for cell in cells)} |")
+        cells = [entry[k] for k in ("date", "version", "choice", "approver", "reason")]
+        lines.append(f"| {' | '.join(escaped(cell) for cell in cells)} |")
     return "\n".join(lines) + "\n"
-
-
-def _cell(text: str) -> str:
-    """Text that stays in its cell and is no markup."""
-    for mark in "\\|<>`*_[]":
-        text = text.replace(mark, f"\\{mark}")
-    return " ".join(text.split())

@@ -8,10 +8,12 @@
 Without --version it is about the challenger. The flow `approve` asks for the same in Prefect.
 """
 
-from tasks.approval import CHAMPION, CHOICES, Word, decide, pending, rollback
+from tasks.approval import CHOICES, Word, decide, name_of, pending, rollback
 from tasks.checkout import checkout
-from tasks.params import command, load_recipe
-from tasks.registry import Version, open_store
+from tasks.evidence.story import CHAMPION
+from tasks.machine.told import Row, run_links
+from tasks.params import command
+from tasks.registry import Store, Version, open_store
 from tasks.serving.options import Parser
 
 
@@ -34,12 +36,34 @@ def told(version: Version, choice: str, by: str) -> str:
     return f"{version.name} version {version.number}{aliases} ({choice} by {by})"
 
 
+def rows(store: Store, version: Version) -> list[Row]:
+    """Return a version beside the champion: what a person should see before deciding."""
+    champion = store.holder(version.name, CHAMPION)
+    listed = [version]
+    if champion is not None and champion.number != version.number:
+        listed.append(champion)
+    names = ("status", "score", "epsilon", "attack", "null_block", "reasons", "approver")
+    return [
+        {
+            "version": one.number,
+            "alias": ", ".join(one.aliases) or "none",
+            **{name: one.tags.get(name, "") for name in names},
+        }
+        for one in listed
+    ]
+
+
+def links(store: Store, version: Version) -> str:
+    """Return links to a version and its reports, in Markdown."""
+    run = store.run_of(version)
+    return run_links(store.experiment_of(run), run, version.name, version.number)
+
+
 def main(argv: list[str]) -> None:
     """Carry out one decision."""
     wanted = parser().parse_args(argv)
     root = checkout()
-    recipe = load_recipe(root / "params.yaml", wanted.recipe)
-    name = recipe.register.model_name or wanted.recipe
+    name = name_of(root, wanted.recipe)
     store = open_store(root)
     if wanted.choice == "rollback":
         version = rollback(store, name, wanted.by, wanted.reason)

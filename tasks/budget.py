@@ -51,7 +51,8 @@ def _known(recipe: Recipe, before: dict[str, Any] | None) -> TrainPlan | None:
         return None
     if (old.prepared, old.after) != (prepared_events(recipe), events_after(recipe)):
         return None
-    return replace(old, model=recipe.model, train=new, mitigation=recipe.mitigation)
+    same_noise = replace(old, model=recipe.model, train=new, mitigation=recipe.mitigation)
+    return replace(same_noise, start=recipe.start)
 
 
 def private_plan(recipe: Recipe, before: dict[str, Any] | None = None) -> TrainPlan:
@@ -109,6 +110,7 @@ def _solved(recipe: Recipe) -> TrainPlan:
         noise_multiplier=noise,
         prepared=prepared,
         after=after,
+        start=recipe.start,
     )
     epsilon = epsilon_of(events_of(plan, train.steps), privacy.delta)
     if math.isinf(epsilon):
@@ -148,5 +150,6 @@ def plain_plan(recipe: Recipe, train: TrainConfig) -> TrainPlan:
         train=train,
         no_privacy=recipe.privacy if isinstance(recipe.privacy, NoPrivacy) else None,
         mitigation=recipe.mitigation if of_losses else NoMitigation(),
+        start=recipe.start,
         sample_rate=train.expected_batch_size / recipe.privacy.population,
     )

@@ -13,7 +13,6 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -21,132 +20,16 @@ from typing import Any
 import polars as pl
 import yaml
 
-from tasks.artifacts import folder, replacing_file
+from tasks.artifacts import replacing_file
 from tasks.checkout import checkout
+from tasks.holders import Found, find, is_person
 from tasks.lineage import key_of, keyed
 from tasks.params import UserError, command, load_recipe
-from tasks.recipe import DataConfig, PathSource, Recipe
+from tasks.recipe import DataConfig
 from tasks.serving.options import Parser
 from tasks.table import sources
-from tasks.table.cells import column, identifiers
 
-# Computed from people one by one; what is published of a recipe is not among it.
-INTERNAL = (
-    "raw", "prepared", "twin", "training", "predictions/internal", "audit/internal",
-    "attributions/internal", "attack/internal", "report/internal",
-)  # fmt: skip
 RECORD = Path(".sordino", "erasures.jsonl")
-
-
-@dataclass(frozen=True)
-class Found:
-    """Where a person stands.
-
-    Attributes:
-        recipes: that read the person's table.
-        rows: file -> number of the person's rows; only files of the checkout.
-        elsewhere: sources that are not this checkout's, in words.
-        caches: files and folders to delete.
-        waiting: watch books that hold the person.
-    """
-
-    recipes: tuple[str, ...]
-    rows: dict[Path, int]
-    elsewhere: tuple[str, ...]
-    caches: tuple[Path, ...]
-    waiting: tuple[Path, ...]
-
-
-def find(name: str, person: str, root: Path) -> Found:
-    """Return where a person of a recipe stands in the checkout.
-
-    Args:
-        name: recipe.
-        person: id, as the table has it.
-        root: the checkout.
-
-    Raises:
-        UserError: the table has no person column, or nobody has this id.
-    """
-    recipes = _readers_of(name, root)
-    data = recipes[name].data
-    rows, elsewhere = _in_sources(data, person, root)
-    prepared = folder(name, "prepared", "arrays", "people.parquet")
-    known = prepared.exists() and person in pl.read_parquet(prepared)["person_id"]
-    waiting = tuple(_books(recipes, person))
-    if not rows and not known and not waiting:
-        raise UserError(f"{name}: nobody with {data.person} = {person!r} stands in the table")
-    return Found(tuple(recipes), rows, elsewhere, tuple(_caches(recipes)), waiting)
-
-
-def _readers_of(name: str, root: Path) -> dict[str, Recipe]:
-    """The recipe and all others of the same source, whose caches hold the same people."""
-    params = root / "params.yaml"
-    own = load_recipe(params, name)
-    if own.data.person is None:
-        raise UserError(
-            f"recipes.{name}.data.person is not set: records without an id cannot be found again; "
-            "remove the rows in the table and run the recipe"
-        )
-    known = yaml.safe_load(params.read_text(encoding="utf-8"))["recipes"]
-    found = {name: own}
-    for other in known:
-        recipe = load_recipe(params, other)
-        if other != name and recipe.data.source == own.data.source:
-            found[other] = recipe
-    return found
-
-
-def _in_sources(data: DataConfig, person: str, root: Path) -> tuple[dict[Path, int], Any]:
-    """Rows of the person in files of the checkout, and what is not the checkout's."""
-    if not isinstance(data.source, PathSource):
-        where = getattr(data.source, "package", None) or getattr(data.source, "url", None)
-        return {}, (f"{data.source.kind} source {where or ''}".strip(),)
-    found, elsewhere = {}, []
-    for file in sources.resolve(data.source):
-        path = Path(file.path)
-        count = _count(data, path, person)
-        if count and root.resolve() not in path.resolve().parents:
-            elsewhere.append(f"{path} ({count} rows)")
-        elif count:
-            found[path] = count
-    return found, tuple(elsewhere)
-
-
-def _is(data: DataConfig, person: str, frame: pl.DataFrame) -> pl.Series:
-    """Which rows are the person's."""
-    assert data.person is not None
-    cells = column(frame, data.person, "data.person", data.source.null_values)
-    return identifiers(cells) == person
-
-
-def _count(data: DataConfig, path: Path, person: str) -> int:
-    """Number of the person's rows in a file."""
-    assert data.person is not None
-    frame = sources.scan(data.source, path, {data.person: "data.person"})
-    with sources.reading(data.source, path):
-        batches = frame.collect_batches(chunk_size=250_000, engine="streaming")
-        return sum(int(_is(data, person, batch).sum()) for batch in batches)
-
-
-def _books(recipes: Iterable[str], person: str) -> Iterable[Path]:
-    """Watch books in which the person waits for an outcome."""
-    for recipe in recipes:
-        for path in Path(".sordino", "watch", recipe).glob("*/pending.parquet"):
-            table = pl.read_parquet(path)
-            if "__person__" in table.columns and person in table["__person__"]:
-                yield path
-
-
-def _caches(recipes: dict[str, Recipe]) -> Iterable[Path]:
-    """What was computed from people one by one, and can be computed again."""
-    for recipe in recipes:
-        yield from (
-            p for p in (folder(recipe, *part.split("/")) for part in INTERNAL) if p.exists()
-        )
-        yield from sorted(Path(".sordino", "checkpoints").glob(f"{recipe}-*"))
-    if not isinstance(next(iter(recipes.values())).data.source, PathSource):
-        yield from (p for p in (Path(".sordino", "downloads"),) if p.exists())
 
 
 def without(data: DataConfig, path: Path, person: str) -> int:
@@ -164,7 +47,7 @@ def without(data: DataConfig, path: Path, person: str) -> int:
         return _without_lines(data, path, person)
     read = pl.read_parquet if kind == "parquet" else _read_csv
     table = read(path)
-    kept = table.filter(~_is(data, person, table))
+    kept = table.filter(~is_person(data, person, table))
     with replacing_file(path) as draft:
         if kind == "parquet":
             kept.write_parquet(draft)
@@ -185,7 +68,7 @@ def _without_lines(data: DataConfig, path: Path, person: str) -> int:
         for line in lines:
             if line.strip():
                 cell = pl.DataFrame({data.person or "": [json.loads(line).get(data.person)]})
-                if bool(_is(data, person, cell)[0]):
+                if bool(is_person(data, person, cell)[0]):
                     continue
                 kept += 1
             out.write(line)

@@ -55,6 +55,9 @@ def _times(layout: LongLayout | SeriesLayout, count: int) -> list[str]:
 def _text(layout: TextLayout, length: int) -> str:
     """The first letters of the alphabet, or the first words of the vocabulary."""
     listed = layout.vocabulary.values if layout.vocabulary else tuple(layout.alphabet)
+    if layout.tokens == "bigrams":
+        # Every other pair, end to end, so that each stands in the text.
+        return "".join([pair for pair in listed if pair.isalpha()][: length // 2]) or "aa"
     if layout.tokens == "characters":
         return "".join([c for c in listed if c.isalpha()][:length]) or "a"
     return " ".join([word for word in listed if word.isalpha()][:length]) or "a"

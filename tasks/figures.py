@@ -11,6 +11,8 @@ from tasks.pages.svg import ACCENT, BAD, INK, MUTED, PAPER, SECOND, draw, plain
 _SERIES = (ACCENT, SECOND, MUTED, BAD)
 _DASHES = ("-", "--", ":", "-.")
 _LABEL_CHARACTERS = 26
+# Labels up to here stand three beside each other.
+_SHORT_LABEL = 10
 
 
 @dataclass(frozen=True)
@@ -240,6 +242,57 @@ def curves(
 
     words = f"{', '.join(series)} over {axis}."
     return draw(name, title, words, 2.6, paint)
+
+
+def banded(
+    name: str,
+    title: str,
+    x: Sequence[float],
+    series: Mapping[str, Sequence[float | None]],
+    *,
+    band: tuple[Sequence[float | None], Sequence[float | None]],
+    axis: str,
+    value_axis: str,
+    mark: float | None,
+    labels: Sequence[str] | None = None,
+) -> str:
+    """Return lines over a common axis with a shaded band, as `curves` draws them.
+
+    Args:
+        name: prefix of ids.
+        title: of the figure.
+        x: common positions, rising.
+        series: name to values; None is a gap.
+        band: lower and upper end at each position; None is a gap.
+        axis: what x is, with unit.
+        value_axis: what the values are, with unit.
+        mark: a horizontal line to compare with; None for none.
+        labels: what stands at each position in place of its number.
+    """
+
+    def paint(axes: Axes) -> None:
+        axes.grid()
+        ends = [(at, a, b) for at, a, b in zip(x, *band, strict=True) if None not in (a, b)]
+        if ends:
+            at, low, high = (list(part) for part in zip(*ends, strict=True))
+            axes.fill_between(at, low, high, color=ACCENT, alpha=0.18, linewidth=0)
+        for index, (label, values) in enumerate(series.items()):
+            shown = [math.nan if v is None else v for v in values]
+            axes.plot(x, shown, _DASHES[index % 4], color=_SERIES[index % 4], linewidth=1.4,
+                      label=plain(label))  # fmt: skip
+        if mark is not None:
+            axes.axhline(mark, color=BAD, linestyle="--", linewidth=1)
+        if labels is not None:
+            axes.set_xticks(list(x), [plain(label, 10) for label in labels])
+        if len(series) > 1:
+            # Above the axes: a band leaves no room among the lines.
+            columns = 3 if max(map(len, series)) <= _SHORT_LABEL else 1
+            axes.legend(loc="lower left", bbox_to_anchor=(0, 1), ncols=columns, borderaxespad=0.2)
+        axes.set_xlabel(plain(axis))
+        axes.set_ylabel(plain(value_axis))
+
+    words = f"{', '.join(series)} over {axis}; a shaded band."
+    return draw(name, title, words, 2.6 + 0.15 * len(series), paint)
 
 
 def most_found(false_positive_rate: float, epsilon: float, delta: float) -> float:

@@ -281,7 +281,8 @@ def opened(name: str, recipe: Recipe) -> Iterator[Hunt]:
     for dotted in bare.sweep.parameters if bare.sweep else ():
         block, _, key = dotted.partition(".")
         parts[block].pop(key)
-    key = checkpoint_key(parts, as_json(recipe.mitigation), arrays)
+    begun = as_json(recipe.start) if recipe.start is not None else None
+    key = checkpoint_key(parts, as_json(recipe.mitigation), arrays, begun)
     with sole_writer(f"{name}-sweep", key) as checkpoint:
         try:
             yield Hunt(name, recipe, prepared, checkpoint)

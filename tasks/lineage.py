@@ -9,6 +9,7 @@ is HMAC-SHA256 of it, with a key that stays in the checkout's `.sordino/`.
 import fcntl
 import hashlib
 import hmac
+import json
 import os
 from pathlib import Path
 from typing import Any
@@ -59,6 +60,22 @@ def keyed(key: bytes, purpose: str, digest: str) -> str:
     """
     text = f"{purpose}\0{digest}".encode()
     return hmac.new(key, text, hashlib.sha256).hexdigest()[:DIGITS]
+
+
+def dvc_hash(path: Path) -> str:
+    """Return the hash by which DVC knows a file or a folder; of private data it is internal.
+
+    Args:
+        path: a file, or a folder: the hash of a list of its files and theirs.
+    """
+    if path.is_file():
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "md5").hexdigest()
+    files = sorted(p for p in path.rglob("*") if p.is_file())
+    listed = [{"md5": dvc_hash(p), "relpath": p.relative_to(path).as_posix()} for p in files]
+    listed.sort(key=lambda entry: entry["relpath"])
+    text = json.dumps(listed, sort_keys=True)
+    return f"{hashlib.md5(text.encode(), usedforsecurity=False).hexdigest()}.dir"
 
 
 def manifest_of(recipe: str) -> dict[str, Any]:

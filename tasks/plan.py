@@ -27,6 +27,7 @@ from tasks.recipe import (
     TrainPlan,
 )
 from tasks.settings.preparation import preparation_plan
+from tasks.starting.planned import start_plan
 from tasks.table.labels import UNKNOWN, known_labels
 from tasks.table.sources import resolve
 from tasks.table.split import cutoff
@@ -133,9 +134,12 @@ def sections(name: str, recipe: Recipe, before: dict[str, Any] | None = None) ->
         experiment=recipe.register.experiment or name,
         title=recipe.report.title,
         insecure=release.insecure_seed is not None,
+        reasons=recipe.serve.reasons,
     )
     configs = {
-        "source": SourcePlan(source=data.source, files=files, lists=lists_of(data)),
+        "source": SourcePlan(
+            source=data.source, files=files, lists=lists_of(data), start=start_plan(recipe, files)
+        ),
         "data": replace(written_out(data), decision=None, training_groups=training_groups(recipe)),
         "preparation": preparation_plan(data, None if without else recipe.promise),
         "target": TargetPlan(target=data.target, decision=data.decision),

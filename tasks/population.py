@@ -9,6 +9,7 @@ import fcntl
 import hashlib
 import json
 import math
+import os
 import re
 import secrets
 from collections import Counter
@@ -32,7 +33,7 @@ from tasks.recipe import DataConfig, PopulationPlan, ReaderSource, SourceFile, T
 # A dot in the name: no recipe can be called so.
 FOLDER = "population.ledger"
 # What of a source does not say whose data it is.
-_NO_ADDRESS = ("sha256", "format", "options", "seconds", "gigabytes")
+_NO_ADDRESS = ("sha256", "format", "null_values", "options", "seconds", "gigabytes")
 TRAINING, HELD_OUT = "training", "held-out"
 # So many ways through the splits at most are composed apart.
 WAYS = 16
@@ -60,16 +61,33 @@ class Entry:
 def population_of(data: DataConfig) -> str:
     """Return the name of the people behind a data source, the same for every recipe that reads it.
 
-    The source's address and the person column decide; features, target and split do not.
+    The source's address and the person column decide; a package's version, how cells are read,
+    features, target and split do not.
     """
     source = {k: v for k, v in as_json(data.source).items() if k not in _NO_ADDRESS}
+    if "package" in source:
+        source["package"] = _project(source["package"])
+    if "path" in source:
+        source["path"] = _in_checkout(source["path"])
     if "files" in source:
         # A reader's options choose rows and labels; whose they are, its files say.
-        source["files"] = [[file["package"], file["member"]] for file in source["files"]]
+        source["files"] = [[_project(file["package"]), file["member"]] for file in source["files"]]
     text = json.dumps([source, data.person], sort_keys=True)
     last = str(next(source[k] for k in ("member", "path", "url", "reader") if source.get(k)))
     words = re.sub(r"[^a-z0-9]+", "-", Path(last).stem.lower()).strip("-") or "data"
     return f"{words[:40]}-{hashlib.sha256(text.encode()).hexdigest()[:10]}"
+
+
+def _project(package: str) -> str:
+    """A package in its one spelling, whatever its version: most people stand in the next too."""
+    return re.sub(r"[-_.]+", "-", package.partition("==")[0].strip()).lower()
+
+
+def _in_checkout(path: str) -> str:
+    """A path in its one spelling: below the checkout, where it is there."""
+    plain = Path(os.path.normpath(path))
+    root = checkout()
+    return str(plain.relative_to(root) if plain.is_relative_to(root) else plain)
 
 
 def split_of(data: DataConfig, files: Sequence[SourceFile] = ()) -> str:

@@ -287,9 +287,13 @@ def main(argv: list[str]) -> None:
     root = artifacts.folder(recipe, "predictions")
     with artifacts.replacing(root / "published") as draft:
         artifacts.write_json(draft / "metrics.json", found.published)
+        if found.pictures:
+            artifacts.write_json(draft / "pictures.json", found.pictures[0])
     with artifacts.replacing(root / "internal") as draft:
         found.table.write_parquet(draft / "test.parquet")
         artifacts.write_json(draft / "metrics.json", found.internal)
+        if found.pictures:
+            artifacts.write_json(draft / "pictures.json", found.pictures[1])
 
 
 if __name__ == "__main__":

@@ -70,7 +70,10 @@ from tasks.settings.plans import (
     TargetPlan,
     TrainPlan,
 )
+from tasks.settings.report import ReportConfig, check_rows
 from tasks.settings.series import check_promised_series
+from tasks.settings.serve import ReasonConfig, ServeConfig, check_serve
+from tasks.settings.start import StartConfig, check_start
 from tasks.settings.sweep import Sweep, check_sweep
 from tasks.settings.watch import WatchConfig
 
@@ -101,6 +104,7 @@ __all__ = [
     "PredictConfig",
     "PypiSource",
     "ReaderSource",
+    "ReasonConfig",
     "Recipe",
     "RegisterConfig",
     "RegisterPlan",
@@ -111,10 +115,12 @@ __all__ = [
     "SecretsConfig",
     "SensitiveFeature",
     "SeriesLayout",
+    "ServeConfig",
     "Source",
     "SourceFile",
     "SourcePlan",
     "Split",
+    "StartConfig",
     "SwapGroup",
     "Target",
     "TargetPlan",
@@ -146,24 +152,6 @@ class TwinConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ReportConfig:
-    """The owner's own words; an empty answer is shown as unanswered."""
-
-    __pydantic_config__ = FORBID_EXTRA
-
-    title: Name
-    purpose: str = ""
-    intended_use: str = ""
-    out_of_scope: str = ""
-    people_affected: str = ""
-    jobs_changed: str = ""
-    data_source: str = ""
-    data_dates: str = ""
-    data_licence: str = ""
-    owner: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
 class LedgerConfig:
     """What all private trainings about one population may cost together, over recipes."""
 
@@ -190,6 +178,7 @@ class Recipe:
 
     data: DataConfig
     model: ModelConfig = field(default_factory=ModelConfig)
+    start: StartConfig | None = None
     train: TrainConfig
     privacy: Privacy
     mitigation: Trained = field(default_factory=NoMitigation)
@@ -205,6 +194,7 @@ class Recipe:
     report: ReportConfig
     register: RegisterConfig = field(default_factory=RegisterConfig)
     ledger: LedgerConfig = field(default_factory=LedgerConfig)
+    serve: ServeConfig = field(default_factory=ServeConfig)
     watch: WatchConfig = field(default_factory=WatchConfig)
 
     def __post_init__(self) -> None:
@@ -228,8 +218,11 @@ class Recipe:
                 f"data.target.classes = {list(target.classes)}"
             )
         check_promise(self)
+        check_start(self)
+        check_rows(self.report, self.privacy)
         check_kinds(self)
         check_promised_series(self)
+        check_serve(self.serve, self.data)
         clipping = "flat"
         if isinstance(self.privacy, PrivacyConfig):
             clipping = self.privacy.clipping

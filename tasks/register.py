@@ -15,12 +15,15 @@ from typing import Any
 
 import polars as pl
 
-from tasks import artifacts, registry
+from tasks import artifacts, registry, runs
 from tasks.checkout import checkout
+from tasks.comparison import compare_and_fill
 from tasks.evidence.overall import published_figures
 from tasks.evidence.registered import Evidence, flatten, metrics_of, score_of
+from tasks.evidence.story import CHAMPION, REPLACED, escaped, retell, version_story
 from tasks.example import example_rows
-from tasks.lineage import key_of, keyed, lineage, manifest_of
+from tasks.lineage import dvc_hash, key_of, keyed, lineage, manifest_of
+from tasks.pages import started
 from tasks.params import UserError, as_json, command
 from tasks.recipe import (
     DataConfig,
@@ -64,11 +67,16 @@ SERVED_MODULES = (
     "settings/preparation",
     "settings/private",
     "settings/readers",
+    "settings/report",
     "settings/series",
+    "settings/serve",
+    "settings/start",
     "settings/sweep",
     "settings/target",
     "settings/tokens",
     "settings/watch",
+    "starting/__init__",
+    "starting/begin",
     "table/__init__",
     "table/calendar",
     "table/cells",
@@ -99,7 +107,7 @@ EVIDENCE = ("predictions", "audit", "attributions", "attack", "report")
 MODEL_DIGITS = 12
 MODEL_EVIDENCE = (
     "config.json", "privacy_spent.json", "ledger.json", "null_block.json", "bars.json",
-    "thresholds.json",
+    "thresholds.json", "start.json",
 )  # fmt: skip
 # Rows of held-out people: nobody reviews them in the registry.
 LEFT_OUT = ("*.parquet",)
@@ -176,6 +184,22 @@ def mirror(recipe: str, target: Path) -> None:
     if training.exists():
         shutil.copytree(training, internal / "training")
     artifacts.write_json(internal / "raw.json", manifest_of(recipe))
+    artifacts.write_json(internal / "dvc.json", dvc_hashes(recipe))
+
+
+def dvc_hashes(recipe: str) -> dict[str, str]:
+    """Return DVC's own hash of every folder that the evidence came from, as in dvc.lock."""
+    parts = ("raw", "prepared", "model", "decision")
+    names = [*parts, *(f"{name}/{kind}" for name in EVIDENCE for kind in ("published", "internal"))]
+    paths = [artifacts.folder(recipe, *name.split("/")) for name in names]
+    return {str(path): dvc_hash(path) for path in paths if path.exists()}
+
+
+def start_tag(recipe: str) -> dict[str, str]:
+    """Return whose weights a model began with, for the list of runs; empty where all was random."""
+    path = artifacts.folder(recipe, "model", "start.json")
+    words = started.tag(artifacts.read_json(path) if path.exists() else None)
+    return {"start": words} if words else {}
 
 
 def serving_files(recipe: str, metrics: dict[str, Any], target: Path) -> dict[str, Path]:
@@ -194,6 +218,7 @@ def serving_files(recipe: str, metrics: dict[str, Any], target: Path) -> dict[st
         "threshold": decision.get("threshold"),
         "by_group": by_group and by_group["thresholds"],
         "half_width": half_width,
+        "reasons": as_json(artifacts.read_section(recipe, "register", RegisterPlan))["reasons"],
     }
     artifacts.write_json(target / "serving.json", serving)
     model = artifacts.folder(recipe, "model")
@@ -306,7 +331,7 @@ def log_run(store: registry.Store, evidence: Evidence, root: Path) -> str:
     """Log one run with everything; return its id."""
     experiment = store.experiment(evidence.plan.experiment)
     tags = {
-        registry.CONTENT: evidence.content,
+        runs.CONTENT: evidence.content,
         "sordino.recipe": evidence.recipe,
         "lineage": evidence.lineage,
         **evidence.attack_tags,
@@ -314,21 +339,30 @@ def log_run(store: registry.Store, evidence: Evidence, root: Path) -> str:
         "status": evidence.status,
         "reasons": evidence.reasons,
         **evidence.override_tags,
+        **start_tag(evidence.recipe),
     }
     if os.environ.get("DVC_EXP_NAME"):
         tags["DVC_EXP_NAME"] = os.environ["DVC_EXP_NAME"]
     run_id = store.start_run(experiment, evidence.plan.title, tags)
-    store.log(run_id, params_of(evidence.recipe), metrics_of(evidence))
-    name = evidence.recipe
-    store.log_dataset(run_id, name, evidence.lineage, "keyed digest of the raw files")
+    store.log_params(run_id, params_of(evidence.recipe))
+    store.log_dataset(
+        run_id,
+        evidence.recipe,
+        evidence.lineage,
+        f"python -m tasks.lineage verify {evidence.recipe} {evidence.lineage}",
+        dict.fromkeys(example_rows(public_data(evidence.recipe)).columns, "any"),
+    )
     with tempfile.TemporaryDirectory(dir=root / ".sordino") as folder:
         work = Path(folder)
         mirror(evidence.recipe, work / "mirror")
+        compare_and_fill(store, evidence.plan.model_name, work / "mirror" / "published")
         store.log_folder(run_id, work / "mirror")
         source = f"runs:/{run_id}/published"
         if evidence.has_weights:
             source = log_model(store, run_id, evidence, work)
-    store.finish_run(run_id, {registry.MODEL: source})
+    data = (evidence.recipe, evidence.lineage)
+    store.log_metrics(run_id, metrics_of(evidence), source, data)
+    store.finish_run(run_id, {runs.MODEL: source})
     return run_id
 
 
@@ -338,7 +372,7 @@ def make_version(
     """Register a run's model under the alias that its verdict earns."""
     shown = evidence.metrics
     score = score_of(metrics_of(evidence), shown["task"], shown.get("figures", ()))
-    name, decision = evidence.plan.model_name, evidence.decision
+    name = evidence.plan.model_name
     tags = {
         "status": evidence.status,
         "reasons": evidence.reasons,
@@ -347,17 +381,38 @@ def make_version(
         **evidence.attack_tags,
         "score": repr(score),
         **evidence.epsilon_tags,
-        registry.CONTENT: evidence.content,
+        runs.CONTENT: evidence.content,
         **evidence.override_tags,
     }
     tags = {key: value for key, value in tags.items() if value}
-    text = f"{decision['verdict']}: {evidence.privacy_words}"
-    if evidence.override:
-        text += f"; overridden by {evidence.override['approver']}"
-    made = store.register(name, source, run_id, tags, text)
-    champion, promises = store.holder(name, "champion"), evidence.no_privacy is None
+    made = store.register(
+        name, source, run_id, tags, story_of(store, evidence, run_id), about_model(evidence)
+    )
+    champion, promises = store.holder(name, CHAMPION), evidence.no_privacy is None
     alias = alias_for(evidence.status, score, champion, promises)
-    return store.set_alias(made, alias) if alias else made
+    if alias == CHAMPION and champion is not None:
+        # The way back, for a person who wants it.
+        store.tag_version(made, {REPLACED: champion.number})
+    made = store.set_alias(made, alias) if alias else made
+    retell(store, name)
+    return made
+
+
+def story_of(store: registry.Store, evidence: Evidence, run_id: str) -> str:
+    """Return what the page of a version says."""
+    decision = evidence.decision
+    headline = f"{decision['verdict']}: {evidence.privacy_words}"
+    if evidence.override:
+        headline += f"; overridden by {evidence.override['approver']}"
+    return version_story(headline, decision["checks"], store.experiment_of(run_id), run_id)
+
+
+def about_model(evidence: Evidence) -> str:
+    """Return what the page of a new model begins with: the owner's own words."""
+    path = artifacts.folder(evidence.recipe, "report", "published", "model_card.json")
+    answers = artifacts.read_json(path)["answers"] if path.exists() else []
+    purpose = [escaped(one["answer"]) for one in answers if one["field"] == "purpose"]
+    return "\n\n".join([f"**{escaped(evidence.plan.title)}**", *filter(None, purpose)])
 
 
 def alias_for(
@@ -401,7 +456,7 @@ def register(recipe: str, root: Path) -> dict[str, Any]:
     if not evidence.insecure:
         version = store.version_of(evidence.plan.model_name, run_id)
         if version is None:
-            source = store.tag(run_id, registry.MODEL)
+            source = store.tag(run_id, runs.MODEL)
             version = make_version(store, evidence, run_id, source)
     return {
         "recipe": recipe,

@@ -11,19 +11,17 @@ import logging
 import os
 import sqlite3
 import sys
-import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from tasks.checkout import checkout
 from tasks.params import UserError, command
+from tasks.runs import Runs, in_one_line
 
 # A server that is down is reported within seconds.
 HTTP = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2", "MLFLOW_HTTP_REQUEST_TIMEOUT": "20"}
 QUIET = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false"}
-CONTENT, STATE, MODEL = "sordino.content", "sordino.state", "sordino.model"
 
 # Columns in which MLflow keeps absolute paths of artifacts.
 PATHS = (
@@ -80,18 +78,6 @@ def _alone(root: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _in_one_line(uri: str) -> Iterator[None]:
-    """Turn an answer that MLflow does not give into one line."""
-    from mlflow.exceptions import MlflowException
-
-    try:
-        yield
-    except MlflowException as error:
-        reason = " ".join(str(error).split())[:300]
-        raise UserError(f"MLflow at {uri} (MLFLOW_TRACKING_URI): {reason}") from None
-
-
-@contextlib.contextmanager
 def _environment_kept() -> Iterator[None]:
     """MLflow writes its address into the environment, where it would pass for the user's."""
     before = dict(os.environ)
@@ -101,16 +87,6 @@ def _environment_kept() -> Iterator[None]:
             os.environ[name] = before[name]
         else:
             os.environ.pop(name, None)
-
-
-@contextlib.contextmanager
-def _nothing_compiled() -> Iterator[None]:
-    """Loading a model from where it is kept must not leave bytecode beside it."""
-    before, sys.dont_write_bytecode = sys.dont_write_bytecode, True
-    try:
-        yield
-    finally:
-        sys.dont_write_bytecode = before
 
 
 def open_store(root: Path) -> "Store":
@@ -133,7 +109,7 @@ def open_store(root: Path) -> "Store":
         mlflow.set_registry_uri(uri)
     file = database(root)
     local = uri == f"sqlite:///{file}"
-    with _alone(root), _in_one_line(uri):
+    with _alone(root), in_one_line(uri):
         file.parent.mkdir(exist_ok=True)
         # The client makes the tables of a new database and upgrades old ones.
         client = mlflow.MlflowClient(uri, uri)
@@ -154,150 +130,8 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Store:
-    """Runs and models.
-
-    Attributes:
-        client: MLflow's own.
-        uri: where it looks.
-        artifacts: folder of the files; None where a server decides.
-    """
-
-    client: Any
-    uri: str
-    artifacts: Path | None
-
-    def experiment(self, name: str) -> str:
-        """Return the id of an experiment, made where there is none."""
-        with _in_one_line(self.uri):
-            found = self.client.get_experiment_by_name(name)
-            if found is None:
-                place = str(self.artifacts) if self.artifacts else None
-                return str(self.client.create_experiment(name, artifact_location=place))
-            if found.lifecycle_stage != "active":
-                self.client.restore_experiment(found.experiment_id)
-            return str(found.experiment_id)
-
-    def find_run(self, experiment: str, content: str) -> Any | None:
-        """Return the finished run with this content; drop the ones that were cut short."""
-        runs = self.client.search_runs([experiment], f"tags.`{CONTENT}` = '{content}'")
-        whole = [run for run in runs if run.data.tags.get(STATE) == "complete"]
-        for run in runs:
-            if run not in whole:
-                self.client.delete_run(run.info.run_id)
-        return whole[0] if whole else None
-
-    def start_run(self, experiment: str, name: str, tags: Mapping[str, str]) -> str:
-        """Return the id of a new run, not complete yet."""
-        run = self.client.create_run(experiment, run_name=name, tags=dict(tags))
-        return str(run.info.run_id)
-
-    def log(self, run_id: str, params: Mapping[str, str], metrics: Mapping[str, float]) -> None:
-        """Write settings and figures into a run."""
-        from mlflow.entities import Metric, Param
-
-        self.client.log_batch(run_id, params=[Param(k, v) for k, v in params.items()])
-        self.client.log_batch(run_id, metrics=[Metric(k, v, 0, 0) for k, v in metrics.items()])
-
-    def log_dataset(self, run_id: str, name: str, digest: str, source: str) -> None:
-        """Say what a run was trained on."""
-        from mlflow.entities import Dataset, DatasetInput, InputTag
-
-        dataset = Dataset(name, digest, source_type="sordino", source=source)
-        use = DatasetInput(dataset, [InputTag("mlflow.data.context", "training")])
-        self.client.log_inputs(run_id, [use])
-
-    def watch_run(self, experiment: str, name: str, model: Mapping[str, str]) -> str:
-        """Return the id of the one run that watches a version, made where there is none."""
-        with _in_one_line(self.uri):
-            place = self.experiment(experiment)
-            wanted = " and ".join(f"tags.`sordino.{key}` = '{model[key]}'" for key in model)
-            found = self.client.search_runs([place], wanted, max_results=1)
-            if found:
-                return str(found[0].info.run_id)
-            tags = {f"sordino.{key}": value for key, value in model.items()}
-            return self.start_run(place, name, tags)
-
-    def log_series(self, run_id: str, points: Sequence[tuple[str, float, int]]) -> None:
-        """Write figures with their steps; what is there already is written over."""
-        from mlflow.entities import Metric
-
-        metrics = [Metric(name, value, 0, step) for name, value, step in points]
-        for start in range(0, len(metrics), 1000):
-            self.client.log_batch(run_id, metrics=metrics[start : start + 1000])
-
-    def log_folder(self, run_id: str, folder: Path) -> None:
-        """Copy the folders inside `folder` into a run's artifacts."""
-        self.client.log_artifacts(run_id, str(folder))
-
-    def log_model(
-        self,
-        run_id: str,
-        script: Path,
-        files: Mapping[str, Path],
-        code: Sequence[Path],
-        columns: Sequence[str],
-        outputs: Mapping[str, str],
-        example: Any,
-        requirements: Sequence[str],
-    ) -> str:
-        """Log a model as code and files, no pickle in it.
-
-        Args:
-            run_id: its run.
-            script: sets the model (models from code).
-            files: name to file, as the script will find them.
-            code: folders that the script imports.
-            columns: raw columns that the model reads; each may be of any type.
-            outputs: name of each output column to its MLflow type, or "any".
-            example: invented rows.
-            requirements: exact pip requirements.
-
-        Returns:
-            The model's address, models:/ID.
-        """
-        import mlflow
-        from mlflow.models import ModelSignature
-        from mlflow.types.schema import AnyType, ColSpec, Schema
-
-        signature = ModelSignature(
-            inputs=Schema([ColSpec(AnyType(), name) for name in columns]),
-            outputs=Schema(
-                [
-                    ColSpec(AnyType() if kind == "any" else kind, name)
-                    for name, kind in outputs.items()
-                ]
-            ),
-        )
-        with mlflow.start_run(run_id=run_id), _nothing_compiled():
-            info = mlflow.pyfunc.log_model(
-                name="model",
-                python_model=str(script),
-                artifacts={name: str(path) for name, path in files.items()},
-                code_paths=[str(path) for path in code],
-                signature=signature,
-                input_example=example,
-                pip_requirements=list(requirements),
-            )
-        return f"models:/{info.model_id}"
-
-    def predict(self, model: str, rows: Any) -> Any:
-        """Load a model as any user would and return its answer."""
-        import mlflow
-
-        with _nothing_compiled():
-            return mlflow.pyfunc.load_model(model).predict(rows)
-
-    def finish_run(self, run_id: str, tags: Mapping[str, str]) -> None:
-        """Mark a run complete: it will be found by its content from now on."""
-        for key, value in tags.items():
-            self.client.set_tag(run_id, key, value)
-        self.client.set_tag(run_id, STATE, "complete")
-        self.client.set_terminated(run_id)
-
-    def tag(self, run_id: str, key: str) -> str:
-        """Return one tag of a run."""
-        return str(self.client.get_run(run_id).data.tags[key])
+class Store(Runs):
+    """Runs, and the models that were registered from them."""
 
     def version_of(self, name: str, run_id: str) -> Version | None:
         """Return the version that a run was registered as."""
@@ -318,7 +152,13 @@ class Store:
         return self.version(name, str(aliases[alias])) if alias in aliases else None
 
     def register(
-        self, name: str, source: str, run_id: str, tags: Mapping[str, str], description: str
+        self,
+        name: str,
+        source: str,
+        run_id: str,
+        tags: Mapping[str, str],
+        description: str,
+        about: str = "",
     ) -> Version:
         """Make a version of a run's model, or of its evidence alone.
 
@@ -327,12 +167,13 @@ class Store:
             source: models:/ID, or runs:/ID/published.
             run_id: its run.
             tags: of the version.
-            description: one line for the list of versions.
+            description: its first line stands in the list of versions.
+            about: what a new model's page begins with.
         """
         from mlflow.exceptions import MlflowException
 
         with contextlib.suppress(MlflowException):
-            self.client.create_registered_model(name)
+            self.client.create_registered_model(name, description=about)
         model_id = source.removeprefix("models:/") if source.startswith("models:/") else None
         made = self.client.create_model_version(
             name, source, run_id, tags=dict(tags), description=description, model_id=model_id
@@ -368,7 +209,7 @@ class Store:
         from mlflow.exceptions import MlflowException
 
         address = f"models:/{version.name}/{version.number}"
-        with _in_one_line(self.uri):
+        with in_one_line(self.uri):
             try:
                 place = download_artifacts(address, dst_path=str(target), tracking_uri=self.uri)
             except MlflowException:
@@ -387,20 +228,18 @@ class Store:
         """Return the id of the run that a version came from."""
         return str(self.client.get_model_version(version.name, version.number).run_id)
 
-    def read_text(self, run_id: str, path: str) -> str | None:
-        """Return one file of a run's artifacts; None where there is none."""
-        from mlflow.exceptions import MlflowException
+    def description(self, name: str, number: str | None = None) -> str:
+        """Return what the page of a model says, or that of a version."""
+        if number is None:
+            return str(self.client.get_registered_model(name).description or "")
+        return str(self.client.get_model_version(name, number).description or "")
 
-        with tempfile.TemporaryDirectory() as work:
-            try:
-                place = self.client.download_artifacts(run_id, path, work)
-            except (MlflowException, OSError):
-                return None
-            return Path(place).read_text(encoding="utf-8")
-
-    def write_text(self, run_id: str, path: str, text: str) -> None:
-        """Write one file of a run's artifacts anew."""
-        self.client.log_text(run_id, text, path)
+    def describe(self, name: str, text: str, number: str | None = None) -> None:
+        """Write what the page of a model says, or that of a version."""
+        if number is None:
+            self.client.update_registered_model(name, text)
+        else:
+            self.client.update_model_version(name, number, text)
 
     def tag_version(self, version: Version, tags: Mapping[str, str]) -> None:
         """Write tags of a version."""

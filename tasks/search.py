@@ -225,6 +225,7 @@ def trial_plan(
         )
     prepared, after = beside
     return TrainPlan(
+        start=recipe.start,
         model=model,
         train=train,
         privacy=privacy,

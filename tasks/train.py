@@ -6,7 +6,7 @@ A recipe that promises none has one model, trained once: its twin's folder says 
 import math
 import sys
 import time
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +14,8 @@ import torch
 from tqdm import tqdm
 
 from rnn.fairness.config import feature_of
-from rnn.fit import Fit, StepReport
-from rnn.privacy.ledger import epsilon_of
+from rnn.fit import Fit, StepReport, learning_rate
+from rnn.privacy.ledger import Event, epsilon_of
 from rnn.privacy.noise import Keystream
 from rnn.privacy.null_verdict import judge
 from tasks.account import gradients, ledger_of, mechanism_of, spent
@@ -23,7 +23,6 @@ from tasks.artifacts import (
     Prepared,
     digest_folder,
     folder,
-    fresh_model,
     read_json,
     read_prepared,
     read_section,
@@ -34,10 +33,14 @@ from tasks.artifacts import (
 from tasks.checkpoint import Checkpoint, HandedOver, checkpoint_key, sole_writer
 from tasks.early import Stopper, set_aside
 from tasks.evidence import threshold_release
+from tasks.feed import Feed, feed
 from tasks.params import UserError, as_json, command
 from tasks.population import RunLedger
 from tasks.promised import unpromised
 from tasks.recipe import TrainPlan
+from tasks.starting.begin import FILE as START
+from tasks.starting.begin import SAW
+from tasks.starting.fresh import begun, fresh_model
 from tasks.winner import take_over
 
 CURVE_POINTS = 100
@@ -63,7 +66,7 @@ def make_fit(plan: TrainPlan, prepared: Prepared) -> Fit:
         keystream = Keystream.from_system() if seed is None else Keystream.from_seed(seed)
     try:
         return Fit(
-            fresh_model(plan.model, prepared, plan.train.seed),
+            fresh_model(plan, prepared, plan.train.seed),
             prepared.sequences,
             rows,
             plan.train,
@@ -73,6 +76,7 @@ def make_fit(plan: TrainPlan, prepared: Prepared) -> Fit:
             mitigation=plan.mitigation,
             groups=groups if feature_of(plan.mitigation) else None,
             null_canaries=plan.privacy.null_canaries if plan.privacy else 0,
+            freeze=plan.frozen,
         )
     except ValueError as error:
         raise UserError(f"privacy: {error}") from None
@@ -127,8 +131,24 @@ def point(report: StepReport, epsilon: float | None) -> dict[str, float | int | 
     }
 
 
+def tell_live(live: Feed, plan: TrainPlan, report: StepReport, epsilon: float | None) -> None:
+    """Tell who follows; settings alone make what is public, and of the twin nothing is."""
+    figures = point(report, epsilon)
+    figures["learning_rate"] = learning_rate(plan.train, report.step - 1)
+    twin = plan.privacy is None and plan.no_privacy is None
+    names = () if twin else ("epsilon", "learning_rate")
+    public = {name: figures[name] for name in names}
+    people = {name: value for name, value in figures.items() if name not in {"step", *names}}
+    live.add(report.step, public, people, always=epsilon is not None)
+
+
 def train(
-    fit: Fit, plan: TrainPlan, checkpoint: Checkpoint, label: str, stopper: Stopper | None = None
+    fit: Fit,
+    plan: TrainPlan,
+    checkpoint: Checkpoint,
+    label: str,
+    stopper: Stopper | None = None,
+    live: Feed | None = None,
 ) -> list[dict[str, Any]]:
     """Run to the last step from the newest checkpoint, and return the training curve.
 
@@ -138,6 +158,7 @@ def train(
         checkpoint: of the same.
         label: for progress.
         stopper: may end a run without privacy earlier; the best weights are then the released ones.
+        live: takes what is told while it runs.
 
     Raises:
         HandedOver: another process asked to go on.
@@ -160,6 +181,8 @@ def train(
             stopper.after(fit)
         epsilon = progress.epsilon(report.step)
         progress.show(report.step, epsilon)
+        if live is not None:
+            tell_live(live, plan, report, epsilon)
         if epsilon is not None or report.step % every == 0:
             curve.append(point(report, epsilon))
         asked = checkpoint.handover_requested()
@@ -241,11 +264,50 @@ def write_outputs(
         return
     with replacing(folder(recipe, "model")) as draft:
         write_model(draft, fit.model, fit.average)
+        _write_start(draft, plan, prepared)
         _write_account(draft, fit, plan, ledger, prepared)
         if bars is not None:
             write_json(draft / "bars.json", bars)
     with replacing(folder(recipe, "training")) as draft:
         write_json(draft / "curve.json", _columns(curve))
+        write_json(draft / SAW, _saw(recipe, prepared))
+
+
+def _saw(recipe: str, prepared: Prepared | None) -> dict[str, Any]:
+    """Whom a model saw, for whoever begins with it: its people, and what it began with itself."""
+    path = folder(recipe, "plan", "population.json")
+    known = read_json(path) if path.exists() else {}
+    start = prepared.start.facts if prepared is not None and prepared.start is not None else None
+    vectors = prepared.vectors_facts if prepared is not None else None
+    return {
+        **{name: known.get(name) for name in ("population", "split")},
+        "began_with": [as_json(one) for one in (start, vectors) if one is not None],
+    }
+
+
+def _write_start(draft: Path, plan: TrainPlan, prepared: Prepared | None) -> None:
+    """Which layers began with others' weights and which stayed as they were, where any did."""
+    if prepared is None:
+        return
+    _, record = begun(plan, prepared, plan.train.seed)
+    if record is not None:
+        write_json(draft / START, record)
+
+
+def events_before(plan: TrainPlan, prepared: Prepared | None) -> tuple[Event, ...]:
+    """Return what weights that saw the same people had cost them: the model owes it too.
+
+    Args:
+        plan: of the run.
+        prepared: what it is for.
+    """
+    if prepared is None or prepared.start is None or plan.start is None:
+        return ()
+    facts = prepared.start.facts
+    return tuple(
+        replace(one, released=f"{one.released}, of {facts.origin} with which training began")
+        for one in facts.events
+    )
 
 
 def _write_account(
@@ -257,11 +319,12 @@ def _write_account(
         write_json(draft / "privacy_spent.json", without)
     else:
         threshold_release.write(draft, plan, prepared, fit.keystream)
-        account = spent(plan, fit.step_count, fit.keystream.source)
+        before = events_before(plan, prepared)
+        account = spent(plan, fit.step_count, fit.keystream.source, before)
         if ledger is not None:
             account = ledger.charge(account)
         write_json(draft / "privacy_spent.json", asdict(account))
-        write_json(draft / "ledger.json", ledger_of(plan, fit.step_count, account))
+        write_json(draft / "ledger.json", ledger_of(plan, fit.step_count, account, before))
         write_json(draft / "null_block.json", null_block(fit, plan))
 
 
@@ -301,7 +364,9 @@ def main(argv: list[str]) -> None:
         # bars stood before anybody saw a result, so a run that is taken up keeps its own.
         bars = checkpoint.at_start("bars", read_json(folder(recipe, "plan", "gate.json")))
         fit = make_fit(plan, prepared)
-        curve = train(fit, plan, checkpoint, f"{stage} {recipe}", stopper_of(plan, prepared))
+        with feed(recipe, stage, plan.train.steps) as live:
+            stopper = stopper_of(plan, prepared)
+            curve = train(fit, plan, checkpoint, f"{stage} {recipe}", stopper, live)
         write_outputs(recipe, fit, plan, curve, bars, ledger, prepared)
         checkpoint.discard()
 

@@ -1,12 +1,29 @@
 """What every test shares."""
 
 import sys
+from collections import Counter
 
 import pytest
 import torch
 
 # Several test processes share the cores: one thread each is faster for all.
 torch.set_num_threads(1)
+
+
+def pytest_collection_modifyitems(items):
+    """Modules that take long come first: no process has one left when the others are done."""
+    sizes = Counter(item.path for item in items)
+    marked = [
+        {item.path for item in items if item.get_closest_marker(mark)}
+        for mark in ("servers", "pipeline")
+    ]
+    items.sort(
+        key=lambda item: (
+            [item.path not in paths for paths in marked],
+            -sizes[item.path],
+            str(item.path),
+        )
+    )
 
 
 @pytest.fixture(autouse=True, scope="module")

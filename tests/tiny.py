@@ -9,7 +9,9 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
+import pytest
 import yaml
+from filelock import FileLock
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTS = (
@@ -22,7 +24,12 @@ PARTS = (
     "dvc.yaml",
     "prefect.toml",
     "pyproject.toml",
+    "constraints.txt",
 )
+# How often a recipe is built until no false alarm is raised.
+BUILDS = 3
+# Steps of a training that can be interrupted.
+LONG = 1500
 RECIPE = {
     "data": {
         "source": {"kind": "path", "path": "people.csv"},
@@ -45,6 +52,7 @@ RECIPE = {
     "predict": {"bootstraps": 100},
     "audit": {"bootstraps": 100},
     "explain": {"people": 40, "n_steps": 4, "local_people": 1},
+    "attack": {"references": 2, "reference_steps": 20, "run": {"canaries": 100, "bystanders": 50}},
     "gate": {"max_epsilon": 8, "min_auc": 0.55, "min_group_ratio": None},
     "report": {"title": "A tiny recipe"},
 }
@@ -94,8 +102,37 @@ def copy_checkout(target: Path) -> Path:
     return target
 
 
+def prepared(factory: pytest.TempPathFactory, target: Path) -> Path:
+    """Return a copy of a checkout in which DVC prepared the recipe, once for all processes.
+
+    Its training takes long enough to be interrupted.
+
+    Args:
+        factory: whose folder the processes share.
+        target: made here.
+    """
+    shared = factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        shared = shared.parent
+    whole, draft = shared / "prepared" / "check out", shared / "preparing" / "check out"
+    with FileLock(shared / "prepared.lock"):
+        if not whole.exists():
+            copy_checkout(draft)
+            params = yaml.safe_load((draft / "params.yaml").read_text())
+            params["recipes"]["tiny"]["train"] |= {"steps": LONG, "checkpoint_seconds": 0.05}
+            params["recipes"]["tiny"]["privacy"]["noise_multiplier"] = 20.0
+            (draft / "params.yaml").write_text(yaml.safe_dump(params))
+            done = run(draft, "dvc", "repro", "prepare@tiny")
+            assert done.returncode == 0, done.stdout[-2000:]
+            draft.parent.rename(whole.parent)
+    return Path(shutil.copytree(whole, target))
+
+
 def false_alarm(root: Path) -> bool:
-    """Return whether a right engine was taken for a wrong one, as happens once in 500 runs."""
+    """Return whether a right engine was taken for a wrong one, as happens once in 500 runs.
+
+    Who builds again in that case, up to `BUILDS` times in all, is wrong once in 10^8.
+    """
     decision = json.loads((root / "data" / "tiny" / "decision" / "decision.json").read_text())
     return any(
         check["verdict"] == "fail"

@@ -198,11 +198,16 @@ def start_all(supervisor: Supervisor, prefect: str, mlflow: str) -> None:
     supervisor.finish("mlflow-database", "tasks.registry")
     supervisor.start("mlflow", "mlflow", "server")
     supervisor.wait_for("Prefect", lambda: answers(f"{prefect}/api/health"))
-    pool = ("--pool", "local", "--type", "process", "--limit", "1", "--name", "local")
+    pool = ("--pool", "local", "--type", "process", "--limit", "20", "--name", "local")
     supervisor.start("worker", "prefect", "worker", "start", *pool)
     supervisor.wait_for("the worker", lambda: answers(f"{prefect}/api/work_pools/local"))
+    # What waits for a person stands in another queue, and holds nobody up.
+    limit = ("set-concurrency-limit", "default", "1", "--pool", "local")
+    supervisor.finish("queue", "prefect", "work-queue", *limit)
     supervisor.finish("deploy", "prefect", "--no-prompt", "deploy", "--all")
     supervisor.wait_for("MLflow", lambda: answers(f"{mlflow}/health"))
+    # Curves of stages that run, in the experiments RECIPE-live.
+    supervisor.start("live", "tasks.live")
 
 
 def main(_arguments: list[str]) -> None:

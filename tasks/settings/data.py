@@ -205,10 +205,22 @@ class DataConfig:
             raise ValueError(
                 f"target.kind = next_token needs sequence.layout = text, not {self.sequence.layout}"
             )
+        written = [side for side, one in self.texts.items() if one.tokens == "bigrams"
+                   and (side == "target" or self.target.kind == "next_token")]  # fmt: skip
+        if written:
+            raise ValueError(
+                f"{written[0]}.tokens = 'bigrams' overlap: they can be read, not written; allowed "
+                "for a model that writes text are characters, words, subwords and symbols"
+            )
         names = [s.name for s in self.sensitive]
         if len(set(names)) != len(names):
             raise ValueError(f"sensitive names {names} must be distinct")
         self._check_counts()
+
+    @property
+    def has_reasons(self) -> bool:
+        """One score a person, made from the person's own features."""
+        return self.target.is_scored and self.sequence.layout != "series"
 
     @property
     def texts(self) -> dict[str, TextTokens]:

@@ -38,10 +38,15 @@ class PredictConfig:
         bootstraps: resamples of a figure.
         confidence: of the figures' intervals.
         seed: of the resampling.
+        examples: held-out rows that are shown beside what the model says of them, where targets
+            are sequences themselves.
+        publish_examples: show them in the published report too; for data about things alone.
     """
 
     __pydantic_config__ = FORBID_EXTRA
 
+    examples: Annotated[int, Ge(0), Le(20)] = 3
+    publish_examples: bool = False
     baseline: Annotated[str, MinLen(1)] | None = None
     interval: Annotated[float, Ge(0.5), Lt(1)] | None = 0.9
     bootstraps: Annotated[int, Ge(100), Le(100_000)] = 1000

@@ -87,6 +87,11 @@ def check_promise(recipe: "Recipe") -> None:
                 "steps that it planned and paid for; state it under twin"
             )
         _check_uncounted(recipe)
+        if recipe.predict.publish_examples:
+            raise ValueError(
+                "predict.publish_examples = true shows single held-out rows to everybody, and "
+                "privacy is promised; allowed is false"
+            )
         return
     for sensitive in recipe.data.sensitive:
         if not sensitive.things:

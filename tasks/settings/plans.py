@@ -19,6 +19,8 @@ from rnn.privacy.event import Event
 from tasks.settings.data import Decision, Name, PackageFile, Source, Target
 from tasks.settings.mitigation import Cut, Trained
 from tasks.settings.no_privacy import NoPrivacy
+from tasks.settings.serve import ReasonConfig
+from tasks.settings.start import Facts, PackageWeights, RegisteredWeights, StartConfig
 
 # Sections of a plan: what each later stage reads, and nothing more, so that an edit re-runs
 # only the stages that it concerns.
@@ -36,10 +38,31 @@ class SourceFile:
 
 
 @dataclass(frozen=True, kw_only=True)
+class StartPlan:
+    """Weights that fetch brings, and what it holds against them.
+
+    `population` and `split` are of the recipe's own people, `names` what its source is known by;
+    `promised`: these people are promised privacy, by `unit`. `facts` are what is known before.
+    """
+
+    __pydantic_config__ = FORBID_EXTRA
+
+    package: PackageWeights | None = None
+    registered: RegisteredWeights | None = None
+    population: Name
+    split: str
+    names: tuple[str, ...] = ()
+    promised: bool
+    unit: Literal["record", "person"] | None = None
+    facts: Facts | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class SourcePlan:
     """plan/source.json, for fetch. `files` is empty where the file is still to be downloaded.
 
-    `lists` are public files that vocabularies are read from.
+    `lists` are public files that vocabularies are read from; `start` is where weights come from
+    that others trained.
     """
 
     __pydantic_config__ = FORBID_EXTRA
@@ -47,6 +70,7 @@ class SourcePlan:
     source: Source
     files: tuple[SourceFile, ...] = ()
     lists: tuple[PackageFile, ...] = ()
+    start: StartPlan | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +92,7 @@ class TrainPlan:
     what prepare releases about training people, `after` what train does after its last step:
     epsilon covers both. `winner` names a run of a search that is taken over; `selected` is then
     what the search released, in place of the steps. `cut` says how thresholds by group are made.
+    `start` says which layers begin with others' weights, and which stay.
     """
 
     __pydantic_config__ = FORBID_EXTRA
@@ -85,6 +110,12 @@ class TrainPlan:
     selected: tuple[Event, ...] = ()
     winner: str | None = None
     cut: Cut | None = None
+    start: StartConfig | None = None
+
+    @property
+    def frozen(self) -> dict[str, int | None]:
+        """Layers that stay as they are, and until which step."""
+        return self.start.frozen if self.start is not None else {}
 
     @property
     def beside(self) -> tuple[Event, ...]:
@@ -145,7 +176,7 @@ class PopulationPlan:
 
 @dataclass(frozen=True, kw_only=True)
 class RegisterPlan:
-    """plan/register.json."""
+    """plan/register.json. `reasons` are of live answers, by feature."""
 
     __pydantic_config__ = FORBID_EXTRA
 
@@ -153,3 +184,4 @@ class RegisterPlan:
     experiment: str
     title: str
     insecure: bool
+    reasons: dict[Name, ReasonConfig] = field(default_factory=dict)

@@ -7,21 +7,29 @@ from annotated_types import MinLen
 
 from rnn.config import FORBID_EXTRA, Count
 from tasks.settings.private import PrivateVocabulary
+from tasks.settings.start import TrainedOn
 
 Word = Annotated[str, MinLen(1)]
-Kind = Literal["characters", "words", "subwords", "symbols"]
+Kind = Literal["characters", "bigrams", "words", "subwords", "symbols"]
 _TEXTS = {**FORBID_EXTRA, "coerce_numbers_to_str": True}
 _SOURCES = ("file", "package", "private", "training")
 
 
 @dataclass(frozen=True, kw_only=True)
 class VectorsFile:
-    """Vectors of the entries of a public list, row by row: a .npy file of the same package."""
+    """Vectors of the entries of a public list, row by row: a .npy file of the same package.
+
+    Attributes:
+        member: the file.
+        sha256: of it.
+        trained_on: what they were learnt from; of well-known files it is known.
+    """
 
     __pydantic_config__ = FORBID_EXTRA
 
     member: Word
     sha256: Word
+    trained_on: TrainedOn | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +107,9 @@ class TextTokens:
         private_alphabet: characters drawn from training people.
         vocabulary: of any kind of tokens.
         lowercase: before anything else.
-        max_length: tokens that are read, from the first on.
+        title: every word begins with a capital and goes on in small letters.
+        max_length: tokens that are read.
+        keep: the first of them or the last, where there are more.
     """
 
     __pydantic_config__ = FORBID_EXTRA
@@ -109,10 +119,14 @@ class TextTokens:
     private_alphabet: PrivateVocabulary | None = None
     vocabulary: Vocabulary | None = None
     lowercase: bool = True
+    title: bool = False
     max_length: Count = 128
+    keep: Literal["first", "last"] = "first"
 
     def __post_init__(self) -> None:
         """One list of tokens, of the right kind."""
+        if self.keep == "last" and self.tokens == "characters":
+            raise ValueError("keep = 'last' is for tokens of more than one character")
         if self.tokens != "characters":
             self._check_words()
             return
@@ -137,6 +151,9 @@ class TextTokens:
             raise ValueError(f"alphabet is for characters; tokens = {self.tokens!r}")
         if self.vocabulary is None:
             raise ValueError(f"tokens = {self.tokens!r} needs a vocabulary")
+        for value in self.vocabulary.values if self.tokens == "bigrams" else ():
+            if len(value) != 2:
+                raise ValueError(f"vocabulary.values: {value!r} must be two characters")
         package = self.vocabulary.package
         if package is not None and package.pieces is not None and self.tokens != "subwords":
             raise ValueError(

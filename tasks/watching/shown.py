@@ -11,6 +11,17 @@ if TYPE_CHECKING:
     from tasks.watch import Watched
 
 
+def place_of(watched: "Watched") -> tuple[str, str]:
+    """Return experiment and run, by their ids, that show what is watched."""
+    from tasks.registry import open_store
+
+    assert watched.book is not None
+    model = watched.book.model
+    store = open_store(checkout())
+    run = store.watch_run(f"{watched.recipe}-watch", f"version {model['version']}", model)
+    return store.experiment_of(run), run
+
+
 def show(watched: "Watched") -> str:
     """Bring the watch's run in MLflow up to date; return where it is, in words.
 

@@ -1,6 +1,7 @@
 """The form in Prefect: a wrong answer is asked for again, the right one moves the alias."""
 
 import asyncio
+import json
 import shutil
 import threading
 import time
@@ -55,9 +56,7 @@ def _answer(run: str, **values: str) -> None:
     resume_flow_run(run, run_input=values)
 
 
-def test_a_person_decides_in_a_form(root):
-    from prefect.testing.utilities import prefect_test_harness
-
+def test_a_person_decides_in_a_form(root, page):
     failed: list[BaseException] = []
 
     def run() -> None:
@@ -66,19 +65,23 @@ def test_a_person_decides_in_a_form(root):
         except BaseException as error:
             failed.append(error)
 
-    with prefect_test_harness(server_startup_timeout=120):
-        thread = threading.Thread(target=run)
-        thread.start()
-        seen: set[str] = set()
-        first = asyncio.run(_paused(seen))
-        _answer(first, choice="approve", approver="Ada Lovelace", reason="")
-        time.sleep(2)
-        second = asyncio.run(_paused(seen))
-        assert second == first
-        store = registry.open_store(root)
-        assert store.version("tiny", "1").aliases == ("challenger",)
-        _answer(second, choice="approve", approver="Ada Lovelace", reason=REASON)
-        thread.join(240)
+    thread = threading.Thread(target=run)
+    thread.start()
+    seen: set[str] = set()
+    first = asyncio.run(_paused(seen))
+    _answer(first, choice="approve", approver="Ada Lovelace", reason="")
+    time.sleep(2)
+    second = asyncio.run(_paused(seen))
+    assert second == first
+    store = registry.open_store(root)
+    assert store.version("tiny", "1").aliases == ("challenger",)
+    _answer(second, choice="approve", approver="Ada Lovelace", reason=REASON)
+    thread.join(240)
     assert not thread.is_alive() and not failed, failed
     version = store.version("tiny", "1")
     assert version.aliases == ("champion",) and version.tags["approver"] == "Ada Lovelace"
+    shown = page(first)
+    (row,) = json.loads(shown["approve-tiny"])
+    assert (row["version"], row["status"]) == ("1", "needs_review")
+    assert "version 1 in the registry" in shown["approve-tiny-links"]
+    assert "approve by Ada Lovelace" in shown["approve-tiny-decision"]

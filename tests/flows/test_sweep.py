@@ -2,6 +2,7 @@
 
 import asyncio
 import copy
+import json
 
 import pytest
 import yaml
@@ -36,14 +37,6 @@ def built(tmp_path_factory):
     return root
 
 
-@pytest.fixture(scope="module")
-def server():
-    from prefect.testing.utilities import prefect_test_harness
-
-    with prefect_test_harness(server_startup_timeout=120):
-        yield
-
-
 async def _tasks(run):
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter, FlowRunFilterId
@@ -59,7 +52,7 @@ async def _tasks(run):
     ("rule", "names"),
     [("random", {"all trials, unseen"}), ("adaptive", {"trial 1 of 2", "trial 2 of 2"})],
 )
-def test_a_task_a_trial_and_none_for_unseen_ones(server, built, monkeypatch, rule, names):
+def test_a_task_a_trial_and_none_for_unseen_ones(page, built, monkeypatch, rule, names):
     from flows import sweep as module
 
     monkeypatch.setattr(module, "ROOT", built)
@@ -68,6 +61,10 @@ def test_a_task_a_trial_and_none_for_unseen_ones(server, built, monkeypatch, rul
     tasks = asyncio.run(_tasks(state.state_details.flow_run_id))
     assert tasks == dict.fromkeys(names, "Completed")
     assert (built / "data" / rule / "sweep" / "published" / "sweep.json").exists()
+    shown = page(state.state_details.flow_run_id)
+    trials = [row["trial"] for row in json.loads(shown[f"{rule}-trials"])]
+    assert trials == ["winner", *([] if rule == "random" else [1, 2])]
+    assert shown[f"{rule}-sweep"] == 100.0 and "winner:" in shown[f"{rule}-winner"]
 
 
 def test_the_deployment_names_the_flow_and_a_recipe():

@@ -42,6 +42,8 @@ def _version(root: Path, verdict: str = "pass", seed: int = 0, **more) -> regist
     shutil.rmtree("data", ignore_errors=True)
     fake.write_recipe(verdict=verdict, seed=seed, **more)
     Path("data/tiny/report/published/model_card.md").write_text("# Card\n\nFacts.\n")
+    facts = {"answers": [], "lineage": "of the same data"}
+    Path("data/tiny/report/published/model_card.json").write_text(json.dumps(facts))
     number = register.register("tiny", root)["version"]
     return registry.open_store(root).version("tiny", str(number))
 
@@ -57,16 +59,25 @@ def test_an_undecided_version_becomes_champion_by_a_name_and_back(root):
     assert second.aliases == ("challenger",)
     store = registry.open_store(root)
     before = _card(store, second)
+    assert "Beside version 1, the champion when" in before and "Performance: AUC" in before
     done = decide(store, pending(store, "tiny"), Word("approve", f" {ADA}  ", REASON))
     assert done.number == second.number and done.aliases == ("champion",)
     assert done.tags["approver"] == ADA and done.tags["replaced"] == first.number
     assert done.tags["status"] == "needs_review", "the gate's word stays"
     card = _card(store, second)
     assert card.startswith(before.rstrip()) and f"| approve | {ADA} |" in card
+    facts = store.read_text(store.run_of(second), "published/model_card.json") or ""
+    assert json.loads(facts)["signer"]["name"] == ADA
+    said = store.description("tiny", second.number)
+    assert "published/report.html" in said and f"**approve** by {ADA}: {REASON}" in said
+    assert f"[version 2](#/models/tiny/versions/2) (needs\\_review, decided by {ADA})" in (
+        store.description("tiny")
+    )
     back = rollback(store, "tiny", ADA, REASON)
     assert back.number == first.number and back.aliases == ("champion",)
     lost = store.version("tiny", second.number)
     assert lost.aliases == () and lost.tags["rolled_back"] == f"{ADA}: {REASON}"
+    assert "**champion**: [version 1](#/models/tiny/versions/1)" in store.description("tiny")
     card = _card(store, second)
     assert card.count("## Approval") == 1 and "| roll back |" in card
     with pytest.raises(UserError, match="took nobody's place"):
@@ -82,6 +93,16 @@ def test_a_rejected_challenger_loses_its_alias_alone(root):
     assert store.find("tiny", "champion").number == "1"
     record = json.loads(store.read_text(store.run_of(second), "published/approval.json") or "")
     assert [entry["choice"] for entry in record] == ["reject"]
+    with pytest.raises(UserError, match="version 1 is champion: roll it back"):
+        decide(store, store.version("tiny", "1"), Word("reject", ADA, REASON))
+    # A better one takes the place by itself: there is a way back, but never to a rejected one.
+    third = _version(root, seed=2, auc=0.9)
+    assert third.aliases == ("champion",) and third.tags["replaced"] == "1"
+    store.tag_version(third, {"replaced": "2"})
+    with pytest.raises(UserError, match=f"version 2 was rejected by {ADA}: no way back to it"):
+        rollback(store, "tiny", ADA, REASON)
+    store.tag_version(third, {"replaced": "1"})
+    assert rollback(store, "tiny", ADA, REASON).number == "1"
     with pytest.raises(UserError, match="no version with alias 'challenger'"):
         pending(store, "tiny")
 

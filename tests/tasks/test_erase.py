@@ -9,6 +9,8 @@ import pytest
 import yaml
 
 from tasks import erase
+from tasks.artifacts import digest_file
+from tasks.holders import find
 from tasks.params import UserError, validate
 from tasks.recipe import DataConfig, PathSource
 from tests import tiny
@@ -49,15 +51,17 @@ def test_compressed_text_is_refused(tmp_path):
     assert path.read_bytes() == before
 
 
-@pytest.fixture(scope="module")
-def built(tmp_path_factory):
+@pytest.fixture
+def built(tmp_path, tmp_path_factory, monkeypatch):
     """A checkout whose recipe is prepared by DVC, and a second recipe of the same table."""
-    root = tiny.copy_checkout(tmp_path_factory.mktemp("erase") / "check out")
+    root = tiny.prepared(tmp_path_factory, tmp_path / "check out")
     params = yaml.safe_load((root / "params.yaml").read_text())
-    params["recipes"]["other"] = params["recipes"]["tiny"]
+    other = json.loads(json.dumps(params["recipes"]["tiny"]))
+    # The same file by another name, in other words.
+    other["data"]["source"] |= {"path": str(root / "people.csv"), "null_values": ["", "NA"]}
+    params["recipes"]["other"] = other
     (root / "params.yaml").write_text(yaml.safe_dump(params))
-    done = tiny.run(root, "dvc", "repro", "prepare@tiny")
-    assert done.returncode == 0, done.stdout[-2000:]
+    monkeypatch.chdir(root)
     return root
 
 
@@ -76,32 +80,91 @@ def holders(root: Path, person: str) -> list[Path]:
     return found
 
 
-def test_every_copy_is_removed_and_what_is_left_to_do_is_said(built):
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+def test_every_copy_is_removed_and_what_is_left_to_do_is_said(built, capsys):
     root = built
+    feed = root / ".sordino" / "live" / "tiny-train.jsonl"
+    feed.parent.mkdir()
+    feed.write_text("losses of people")
+    digest = digest_file(root / "people.csv")
+    Path(".sordino", "digests.json").write_text(json.dumps({f"{root}/people.csv|1|2": digest}))
+    assert digest in (root / "data/tiny/plan/source.json").read_text()
     before = holders(root, "7")
     assert {path.name for path in before} >= {"people.csv", "people.parquet"}
     assert any(".dvc" in path.parts for path in before)
-    told = tiny.run(root, "tasks.erase", "tiny", "7")
-    assert told.returncode == 0 and "nothing was changed: add --yes" in told.stdout
-    assert holders(root, "7") == before
-    done = tiny.run(root, "tasks.erase", "tiny", "7", "--yes")
-    assert done.returncode == 0, done.stdout
-    assert "people.csv: 1 rows removed" in done.stdout
-    assert "dvc repro register@tiny" in done.stdout and "register@other" in done.stdout
-    assert holders(root, "7") == []
+    erase.main(["tiny", "7"])
+    assert "nothing was changed: add --yes" in capsys.readouterr().out
+    assert holders(root, "7") == before and feed.exists()
+    erase.main(["tiny", "7", "--yes"])
+    said = capsys.readouterr().out
+    assert "people.csv: 1 rows removed" in said
+    assert "dvc repro register@tiny" in said and "register@other" in said
+    assert holders(root, "7") == [] and not feed.exists()
+    texts = {p for p in root.rglob("*.json") if digest in p.read_text()} | {root / "dvc.lock"}
+    # The checkout's digests of the table as it was are gone: a guess could be held against them.
+    assert texts == {root / "dvc.lock"} and digest not in (root / "dvc.lock").read_text()
     # The others are still in the table, and the table can be built again.
     assert len(pl.read_csv(root / "people.csv")) == 599
     (line,) = (root / ".sordino" / "erasures.jsonl").read_text().splitlines()
     record = json.loads(line)
     assert record["recipe"] == "tiny" and len(record["person"]) == 32
     assert record["rebuild"] == ["tiny", "other"] and record["rows"] == {"people.csv": 1}
-    again = tiny.run(root, "tasks.erase", "tiny", "7", "--yes")
-    assert again.returncode == 1
-    assert "nobody with id = '7' stands in the table" in again.stdout
+    with pytest.raises(UserError, match="nobody with id = '7' stands in the table"):
+        erase.main(["tiny", "7", "--yes"])
     rebuilt = tiny.run(root, "dvc", "repro", "prepare@tiny")
     assert rebuilt.returncode == 0, rebuilt.stdout[-2000:]
     people = pl.read_parquet(root / "data/tiny/prepared/arrays/people.parquet")
     assert len(people) == 599
+
+
+def _fetched(sha256, **source):
+    """The small recipe with a source of a package."""
+    recipe = json.loads(json.dumps(tiny.RECIPE))
+    recipe["data"]["source"] = {
+        "kind": "pypi", "package": "people==1", "member": "people.csv", "sha256": sha256, **source,
+    }  # fmt: skip
+    return recipe
+
+
+def test_downloads_of_other_people_stay(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    own, earlier, others, public = (letter * 64 for letter in "abcd")
+    text = _fetched(others)
+    text["data"] |= {
+        "sequence": {
+            "layout": "text",
+            "columns": ["a"],
+            "tokens": "words",
+            "vocabulary": {
+                "package": {
+                    "package": "names==1", "member": "names.txt", "sha256": public, "size": 9,
+                }
+            },
+        },
+        "static": [],
+    }  # fmt: skip
+    recipes = {"t": _fetched(own), "same": _fetched(own, null_values=["NA"]), "text": text}
+    Path("params.yaml").write_text(yaml.safe_dump({"run": ["t"], "recipes": recipes}))
+    kept = Path(".sordino", "downloads")
+    kept.mkdir(parents=True)
+    for name in (own, earlier, others, public):
+        (kept / name).write_text("rows")
+    people = Path("data/same/prepared/arrays")
+    people.mkdir(parents=True)
+    Path("data/t/prepared/arrays").mkdir(parents=True)
+    pl.DataFrame({"person_id": ["7"]}).write_parquet("data/t/prepared/arrays/people.parquet")
+    found = find("t", "7", tmp_path)
+    assert found.recipes == ("t", "same")
+    assert [str(path) for path in found.caches] == [
+        "data/t/prepared", "data/same/prepared", str(kept / own), str(kept / earlier),
+    ]  # fmt: skip
+    # A local table has no downloads, whatever lies there.
+    (tmp_path / "people.csv").write_text("id\n7\n")
+    recipes["t"] = json.loads(json.dumps(tiny.RECIPE))
+    Path("params.yaml").write_text(yaml.safe_dump({"run": ["t"], "recipes": recipes}))
+    assert [str(path) for path in find("t", "7", tmp_path).caches] == [
+        "data/t/prepared", ".sordino/digests.json",
+    ]  # fmt: skip
 
 
 def test_records_without_an_id_cannot_be_found(tmp_path, monkeypatch):

@@ -133,3 +133,20 @@ def test_another_manifest_that_fits_other_files_does_not_verify(root: Path) -> N
 def test_usage(argv: list[str]) -> None:
     with pytest.raises(UserError, match=r"usage: python -m tasks\.lineage verify RECIPE"):
         lineage.main(argv)
+
+
+def test_dvc_knows_a_folder_by_the_same_hash(tmp_path: Path) -> None:
+    from dvc_data.hashfile.build import build
+    from dvc_data.hashfile.db.local import LocalHashFileDB
+    from dvc_objects.fs.local import LocalFileSystem
+
+    for name in ("b.txt", "a/z", "a b", "a-c"):
+        file = tmp_path / "made" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(name)
+    files = LocalFileSystem()
+    store = LocalHashFileDB(files, str(tmp_path / "store"))
+    _, _, made = build(store, str(tmp_path / "made"), files, "md5", dry_run=True)
+    assert lineage.dvc_hash(tmp_path / "made") == made.hash_info.value
+    (tmp_path / "made" / "b.txt").write_text("c")
+    assert lineage.dvc_hash(tmp_path / "made") != made.hash_info.value

@@ -9,9 +9,9 @@ import pytest
 
 from rnn.privacy.ledger import Event, epsilon_of
 from tasks import population
-from tasks.params import UserError, load_recipe
+from tasks.params import UserError, load_recipe, validate
 from tasks.population import Entry, charge, check, path_of, population_of, read, spent, split_of
-from tasks.recipe import SourceFile
+from tasks.recipe import Source, SourceFile
 
 STEPS = Event(
     released="the gradients of training",
@@ -146,6 +146,29 @@ def test_recipes_of_the_same_source_share_a_population():
     assert population_of(credit) != population_of(replace(credit, person="AGE"))
 
 
+def test_a_newer_version_or_another_spelling_is_no_other_population():
+    """Whoever could begin a budget anew by such a word would have none."""
+    data = load_recipe(Path(__file__).resolve().parents[2] / "params.yaml", "names").data
+
+    def named(**source):
+        return population_of(replace(data, source=validate(Source, source, "source")))
+
+    wheel = {"kind": "pypi", "package": "Some_Data==1.0", "member": "d/a.csv", "sha256": "0" * 64}
+    for change in ({"package": "some-data==2.0"}, {"sha256": "1" * 64}, {"null_values": ["NA"]}):
+        assert named(**wheel) == named(**wheel | change)
+    for change in ({"package": "some-more==1.0"}, {"member": "d/b.csv"}):
+        assert named(**wheel) != named(**wheel | change)
+    here = named(kind="path", path="in/people.csv")
+    for path in (
+        "./in/people.csv",
+        "in//people.csv",
+        "in/x/../people.csv",
+        Path("in/people.csv").absolute(),
+    ):
+        assert named(kind="path", path=str(path)) == here
+    assert named(kind="path", path="../in/people.csv") != here
+
+
 def test_a_reader_s_options_choose_no_other_people():
     """Two labels of the same people are two releases about them."""
     data = load_recipe(Path(__file__).resolve().parents[2] / "params.yaml", "health").data
@@ -153,6 +176,10 @@ def test_a_reader_s_options_choose_no_other_people():
     assert population_of(data).startswith("nafld-")
     for change in ({"options": {"label": "diabetes"}}, {"seconds": 7}, {"gigabytes": 1.0}):
         assert population_of(data) == population_of(replace(data, source=replace(source, **change)))
+    newer = [replace(f, package=f.package.partition("==")[0] + "==99") for f in source.files]
+    assert population_of(data) == population_of(
+        replace(data, source=replace(source, files=tuple(newer)))
+    )
     fewer = replace(source, files=source.files[:2])
     assert population_of(data) != population_of(replace(data, source=fewer))
     # Where a column says who is held out, the options may have made it.

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tasks import artifacts, register, registry
+from tasks.lineage import dvc_hash
 from tasks.params import UserError
 from tests import fake
 
@@ -90,6 +91,10 @@ def test_published_and_internal_stay_apart(checkout: Callable[[], registry.Store
     run_data = checkout().client.get_run(told["run"])
     (dataset,) = run_data.inputs.dataset_inputs
     assert "5ec7e7" not in str(dataset) and len(dataset.dataset.digest) == 32
+    assert '"name": "d1"' in dataset.dataset.schema and "lineage verify" in dataset.dataset.source
+    hashes = json.loads(files["internal/dvc.json"].read_text())
+    assert hashes["data/tiny/raw"] == dvc_hash(Path("data/tiny/raw"))
+    assert not any(hashes["data/tiny/raw"] in text for text in published)
     everything = [p.read_bytes() for p in Path("mlflow/artifacts/models").rglob("*") if p.is_file()]
     assert not any(b"5ec7e7" in text or b"people.csv" in text for text in everything)
 
@@ -99,7 +104,16 @@ def test_params_metrics_and_tags(
 ) -> None:
     monkeypatch.setenv("DVC_EXP_NAME", "wide-gru")
     fake.write_recipe(auc=0.8)
-    data = checkout().client.get_run(run()["run"]).data
+    client = checkout().client
+    told = run()
+    data = client.get_run(told["run"]).data
+    (model,) = client.search_logged_models([told["experiment"]])
+    shown = {metric.key: metric for metric in model.metrics}
+    assert {key: metric.value for key, metric in shown.items()} == data.metrics
+    assert (shown["auc"].dataset_name, shown["auc"].dataset_digest) == (
+        "tiny",
+        data.tags["lineage"],
+    )
     assert data.params["train.steps"] == "5" and data.params["gate.max_epsilon"] == "3.0"
     assert data.metrics["auc"] == 0.8 and data.metrics["auc_low"] == pytest.approx(0.79)
     assert data.metrics["epsilon"] == 3.0 and data.metrics["impact_ratio_high"] == 0.91

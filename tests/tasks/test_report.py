@@ -10,9 +10,12 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
-from tasks import artifacts, lineage, report
+from rnn.config import ModelConfig, TrainConfig
+from tasks import artifacts, lineage, report, sbom
 from tasks.evidence.profiles import read_profiles
 from tasks.pages.claims import claims, privacy_words
 from tasks.pages.exhibits import spread
@@ -23,6 +26,9 @@ from tests.fake import ledger, null_block
 from tests.reading import attributions, figure, local
 
 RECIPE = "small"
+TRAIN = TrainConfig(steps=240, expected_batch_size=100)
+SHAPE = {"input_size": 3, "vocabulary_size": 0, "static_size": 2, "output_size": 1,
+         "quantiles": [], "task": "binary"}  # fmt: skip
 HOSTILE = "<script>alert('x')</script>\"'{{ 7*7 }}|`"
 SPENT = {
     "epsilon": 2.5,
@@ -131,7 +137,7 @@ def summary(label: str) -> dict[str, Any]:
     feature = {"name": label, "unit": label, "bounds": [0, 1e6], "transform": "log", "values": []}
     return {
         "recipe": RECIPE,
-        "settings": {"train": {"steps": 240}, "note": label, "unset": None},
+        "settings": {"train": artifacts.as_json(TRAIN), "note": label, "unset": None},
         "data": {
             "person": "id",
             "sequence": {"layout": "wide", "steps": [label, "June"], "features": [feature]},
@@ -171,6 +177,7 @@ def write(root: Path, label: str = "sex", marker: str = "MARK") -> None:
         "plan/summary.json": summary(label),
         "plan/profiles.json": artifacts.as_json(read_profiles(AuditConfig().profiles)),
         "model/privacy_spent.json": SPENT,
+        "model/config.json": {"model": artifacts.as_json(ModelConfig()), "shape": SHAPE},
         "model/ledger.json": ledger(),
         "model/null_block.json": null_block(),
         "raw/manifest.json": {"files": [{"path": "a.csv", "sha256": "5ec7e7" * 10, "size": 9}]},
@@ -205,6 +212,8 @@ def write(root: Path, label: str = "sex", marker: str = "MARK") -> None:
     }  # fmt: skip
     for name, value in files.items():
         artifacts.write_json(root / "data" / RECIPE / name, value)
+    weights = {"cell": np.zeros((3, 4), np.float32), "head": np.zeros(5, np.float32)}
+    save_file(weights, root / "data" / RECIPE / "model" / "weights.safetensors")
 
 
 # The report of the plain inputs, made once: most tests only read it.
@@ -269,7 +278,7 @@ def test_the_published_page_opens_no_internal_file(
     for path in (tmp_path / "data" / RECIPE).rglob("*.json"):
         if {"internal", "training", "twin"} & set(path.parts):
             path.unlink()
-    context = report.published_context(report.read_published(RECIPE))
+    context = report.published_context(report.read_published(RECIPE), sbom.environment())
     assert "impact ratio" in report.render("report.html.jinja", context)
 
 
@@ -429,8 +438,8 @@ def test_the_first_screen_has_verdict_and_claims_with_links(made: Make) -> None:
 
 def test_unanswered_questions_are_shown(made: Make) -> None:
     page, card, _ = made()
-    assert page.count('class="unanswered">unanswered') == 7
-    assert card.count("*unanswered*") == 7
+    assert page.count('class="unanswered">unanswered') == 12
+    assert card.count("*unanswered*") == 12
 
 
 def test_it_never_says_compliant_and_carries_no_date(made: Make) -> None:

@@ -139,13 +139,33 @@ def test_predict_gives_the_same_bytes_again(built: str) -> None:
     assert [file.read_bytes() for file in files] == before
 
 
-def test_onnx_serving_refuses_with_one_line(built: str) -> None:
+def test_the_front_door_and_a_file_say_what_the_model_says(built: str, tmp_path: Path) -> None:
+    from tasks.score import score
+    from tasks.serving.sequences import answered_sequences
+
     folder = Path("data", built, "model")
     data = _json(built, "plan", "data.json")
     (folder / "serving.json").write_text(json.dumps({"data": data, "threshold": None}))
-    with pytest.raises(UserError, match=r"\A[^\n]*target\.kind = \w+ has no graph[^\n]*\Z"):
-        Scorer.read(folder, {"name": built})
+    scorer = Scorer.read(folder, {"name": built})
     (folder / "serving.json").unlink()
+    raw = pl.read_csv("rows.csv", infer_schema=False).select(scorer.columns)
+    assert scorer.model is not None
+    wanted = answered_sequences(scorer.model, raw, scorer.data)
+    told = json.loads(scorer.answer(raw))["people"]
+    assert told == [
+        dict(zip(wanted, row, strict=True)) for row in zip(*wanted.values(), strict=True)
+    ]
+    raw.write_csv(tmp_path / "rows.csv")
+    (tmp_path / "work").mkdir()
+    score(scorer, tmp_path / "rows.csv", tmp_path / "out.parquet", tmp_path / "work")
+    found = pl.read_parquet(tmp_path / "out.parquet").sort("person_id")
+    assert found["person_id"].to_list() == sorted(wanted["person_id"])
+    name = found.columns[-1]
+    same = pl.DataFrame(wanted).sort("person_id")[name].to_list()
+    assert found[name].to_list() == (same if name != "perplexity" else pytest.approx(same))
+    assert scorer.usual_reasons(4) == 0
+    with pytest.raises(UserError, match=rf"^reasons: a model of kind {scorer.data.target.kind} gi"):
+        scorer.score(raw, 1)
 
 
 def test_an_answer_says_what_predict_wrote(built: str) -> None:

@@ -156,6 +156,8 @@ def test_main_reads_its_section_alone(tmp_path, monkeypatch):
     _write_plan(_plan())
     module.main(["r"])
     assert (tmp_path / "data/r/model/weights.safetensors").exists()
+    told = (tmp_path / ".sordino/live/r-train.jsonl").read_text()
+    assert '"loss"' in told and '"end": "done"' in told
     with pytest.raises(UserError, match=r"plan/twin\.json is missing"):
         module.main(["r", "--twin"])
     with pytest.raises(UserError, match="usage"):
