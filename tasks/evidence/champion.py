@@ -117,7 +117,7 @@ def _performance(metrics: Json) -> list[Told]:
         title = kind.get("title", name) if name != "loss" else name
         found.append(_told("Performance", title, figure, better=words[kind.get("better", "")]))
     rate = (metrics.get("decision") or {}).get("approval_rate")
-    return [*found, _told("Performance", "approval rate", rate)]
+    return [*found, _told("Performance", "approval_rate", rate)]
 
 
 def _groups(audit: Json) -> list[Told]:

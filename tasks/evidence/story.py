@@ -20,6 +20,12 @@ REPORTS = (
     ("Internal report", "internal/internal.html"),
     ("Model card", "published/model_card.md"),
 )
+# For programs; on the page of a version alone.
+FILES = (
+    ("card as JSON", "published/model_card.json"),
+    ("comparison as JSON", "published/comparison.json"),
+    ("packages (SBOM)", "published/sbom.json"),
+)
 
 
 def escaped(text: object) -> str:
@@ -35,17 +41,18 @@ def escaped(text: object) -> str:
     return " ".join(words.split())
 
 
-def report_links(experiment: str, run: str) -> str:
+def report_links(experiment: str, run: str, files: Sequence[tuple[str, str]] = REPORTS) -> str:
     """Return links that open a run's reports with one click.
 
     Args:
         experiment: id.
         run: id.
+        files: words and place of each.
     """
     place = f"#/experiments/{experiment}/runs/{run}/artifacts"
     # Without the parameter the page opens in a mode that hides the registry.
     return " | ".join(
-        f"[{label}]({place}/{path}?workflowType=machine_learning)" for label, path in REPORTS
+        f"[{label}]({place}/{path}?workflowType=machine_learning)" for label, path in files
     )
 
 
@@ -64,7 +71,8 @@ def version_story(
         f"- **{check['verdict']}**: {escaped(check.get('reason') or check['name'])}"
         for check in checks
     ]
-    return "\n".join([headline, "", report_links(experiment, run), "", *lines])
+    links = report_links(experiment, run, (*REPORTS, *FILES))
+    return "\n".join([headline, "", links, "", *lines])
 
 
 def decided_story(before: str, decisions: Sequence[Mapping[str, Any]]) -> str:

@@ -15,7 +15,7 @@ Json = dict[str, Any]
 FOUR_FIFTHS = 0.8
 SHARES = (
     "base_rate", "selection_rate", "tpr", "fpr", "fnr", "ppv", "accuracy", "recall", "disagreement",
-    "interval_coverage",
+    "interval_coverage", "approval_rate",
 )  # fmt: skip
 COUNTS = ("n", "positives")
 NAMES = {
@@ -36,6 +36,7 @@ NAMES = {
     "bias": "Bias",
     "interval_coverage": "Inside the interval",
     "interval_width": "Mean width of intervals",
+    "approval_rate": "Approval rate",
     "loss": "Loss",
     "perplexity": "Perplexity",
     "ece": "Calibration error",

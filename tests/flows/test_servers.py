@@ -21,6 +21,7 @@ import numpy as np
 import polars as pl
 import pytest
 
+from tasks.pages.comparison import BEGIN, END
 from tests import tiny
 
 pytestmark = [pytest.mark.servers, pytest.mark.timeout(900)]
@@ -149,7 +150,11 @@ def test_the_registry_page_shows_the_report(servers: Servers) -> None:
     with urllib.request.urlopen(f"{servers.mlflow}/get-artifact?{query}", timeout=30) as answer:
         page = answer.read().decode()
     assert re.search(r"<html", page)
-    assert page == (servers.root / "data/tiny/report/published/report.html").read_text()
+    own = (servers.root / "data/tiny/report/published/report.html").read_text()
+    # The registry's copy says there what the champion was, which no stage can know.
+    place = re.compile(f"{BEGIN}.*?{END}", re.DOTALL)
+    assert len(place.findall(own)) == 1 and place.findall(page) != place.findall(own)
+    assert place.sub("", page) == place.sub("", own)
 
 
 def test_the_registered_model_answers_as_predict_did(servers: Servers) -> None:

@@ -29,7 +29,7 @@ TAGS = {
     "footer", "section", "article", "h1", "h2", "h3", "p", "div", "span", "strong", "small", "ul",
     "li", "dl", "dt", "dd", "pre", "figure", "figcaption", "details", "summary", "table",
     "caption", "thead", "tbody", "tr", "th", "td", "svg", "g", "path", "defs", "clippath", "use",
-    "rect", "desc", "text", "b",
+    "rect", "desc", "text", "b", "aside",
 }  # fmt: skip
 
 
@@ -43,7 +43,7 @@ def _plan(root: Path) -> None:
     """Titles, answers, columns, features, categories, classes."""
 
     def answers(found: dict[str, Any]) -> None:
-        found |= dict.fromkeys(found, ALL)
+        found |= {**dict.fromkeys(found, ALL), "rows": [ALL, ALL]}
 
     def summary(found: dict[str, Any]) -> None:
         data, sequence = found["data"], found["data"]["sequence"]

@@ -14,6 +14,7 @@ def test_a_version_opens_its_reports_with_one_click_and_tells_every_check() -> N
     first, _, links, *lines = version_story("fail: epsilon 3", checks, "7", "b0").splitlines()
     assert first == "fail: epsilon 3"
     assert f"[Report]({REPORT})" in links and "internal/internal.html?" in links
+    assert all(f"{name}.json?" in links for name in ("model_card", "comparison", "sbom"))
     assert lines == ["", "- **pass**: Epsilon is 3: at most 3.", "- **fail**: auc"]
 
 
