@@ -7,7 +7,8 @@ Only model.cell differs from the committed settings, which were chosen for one o
 comparison is of what a person gets who changes that word, not of the best of each cell. One seed,
 at the recipe's own epsilon. Row names cells/RECIPE/CELL/private|plain/METRIC; the figures of the
 cell that a recipe names are those of `python -m benchmarks.recipes`. All are kept in
-docs/recipes/figures.json, from which `--table` writes the table of docs/experiments.md.
+docs/recipes/figures.json, from which `--table` writes the table of docs/experiments.md. A recipe
+whose recurrent layers begin with weights that others trained has no other cell.
 """
 
 import argparse
@@ -37,13 +38,19 @@ def own_cell(block: Json) -> str:
     return str(block.get("model", {}).get("cell", "gru"))
 
 
+def other_cells(block: Json) -> list[str]:
+    """The cells that could stand in a recipe's place: none where given weights fill its own."""
+    begun = block.get("start", {}).get("layers", ())
+    if any(layer.startswith("recurrent") for layer in begun):
+        return []
+    return [name for name in CELLS if name != own_cell(block)]
+
+
 def measure(folder: Path, recipe: str, block: Json, kind: str, threads: int | None) -> list[Json]:
     """Return the rows of the cells that a recipe does not name."""
     epsilon, found = own_epsilon(block), []
     wanted = Wanted(seeds=1, epsilons=() if epsilon is None else (epsilon,), threads=threads)
-    for name in CELLS:
-        if name == own_cell(block):
-            continue
+    for name in other_cells(block):
         changed = json.loads(json.dumps(block))
         changed["model"]["cell"] = name
         changed.setdefault("predict", {})["baseline"] = "none"

@@ -63,3 +63,10 @@ def test_a_recipes_own_cell_has_the_figures_of_the_recipe() -> None:
         "| r | auc | 3 | – | 0.6 (0.75 to 0.85) | – | – "
         "| **0.8 (0.75 to 0.85)** | **0.7 (0.75 to 0.85)** |"
     )
+
+
+def test_a_start_of_given_weights_has_no_other_cell() -> None:
+    """Weights of recurrent layers are of one cell; an embedding's serve any."""
+    assert cells.other_cells(BLOCK) == ["rnn", "gru"]
+    assert cells.other_cells({**BLOCK, "start": {"layers": ["embedding"]}}) == ["rnn", "gru"]
+    assert cells.other_cells({**BLOCK, "start": {"layers": ["embedding", "recurrent.0"]}}) == []
