@@ -241,7 +241,8 @@ def public_data(recipe: str) -> DataConfig:
         data,
         source=source,
         split=split,
-        target=wanted.target,
+        # Tokens counted in training rows are known since prepare alone.
+        target=replace(wanted.target, text=data.target.text),
         decision=wanted.decision,
         decision_groups=group_of_decision(recipe),
     )

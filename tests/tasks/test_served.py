@@ -8,9 +8,13 @@ import pandas as pd
 import polars as pl
 import pytest
 
+from rnn.config import ModelConfig
+from rnn.model import build
 from tasks import artifacts, register
 from tasks.example import example_rows
+from tasks.params import as_json, load_recipe
 from tasks.served import Served, to_polars
+from tasks.table.encode import input_shape
 from tests import fake
 
 
@@ -115,6 +119,29 @@ def test_a_number_comes_with_its_interval(tmp_path: Path, monkeypatch: pytest.Mo
         expected = np.clip(answer["score"] + side, 0.0, 40.0)
         np.testing.assert_allclose(answer[end], expected, rtol=0, atol=1e-9)
     assert (answer["low"] < answer["score"]).all() and (answer["score"] < answer["high"]).all()
+
+
+def test_tokens_counted_in_training_rows_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a translation: both sides' vocabularies are known since prepare, not since plan."""
+    recipe = load_recipe(Path(__file__).parents[2] / "params.yaml", "translate")
+    monkeypatch.chdir(tmp_path)
+    folder = Path("data", "translate")
+    artifacts.write_json(folder / "plan" / "data.json", as_json(recipe.data))
+    target = {"target": as_json(recipe.data.target), "decision": None}
+    artifacts.write_json(folder / "plan" / "target.json", target)
+    artifacts.write_json(
+        folder / "prepared" / "arrays" / "vocabularies.json",
+        {"sequence": ["open", "file"], "target": ["ouvrir", "fichier"]},
+    )
+    artifacts.write_json(folder / "predictions" / "published" / "metrics.json", {})
+    data = register.public_data("translate")
+    model = build(ModelConfig(hidden_size=4, embedding_size=3), input_shape(data), 0)
+    (folder / "model").mkdir()
+    artifacts.write_model(folder / "model", model, dict(model.named_parameters()))
+    told = register.outputs_of_sequences("translate", data)
+    assert told == {"person_id": "string", "text": "string", "log_probability": "double"}
 
 
 def test_what_is_served_does_not_say_where_data_came_from(
