@@ -309,6 +309,24 @@ class EmbeddingRecord(Record):
     def per_example(self, rows: slice) -> Gradients:
         """A table for each example."""
         tokens, delta = (part[rows] for part in self.parts())
-        tables = delta.new_zeros(len(tokens), *self.weight.shape)
-        tables.scatter_add_(1, tokens[..., None].expand_as(delta), delta)
-        return [(self.weight, tables)]
+        return [(self.weight, self._tables(tokens, delta, self.weight.shape[0]))]
+
+    def tables(self, kept: Tensor) -> Tensor:
+        """Return float [B, v, E], rows of each example's table; those left out are zeros.
+
+        Args:
+            kept: int64 [v], sorted: all tokens that occur, and perhaps others.
+
+        Raises:
+            ValueError: a token that is not kept.
+        """
+        tokens, delta = self.parts()
+        places = torch.searchsorted(kept, tokens.contiguous()).clamp_(max=len(kept) - 1)
+        if not torch.equal(kept[places], tokens):
+            raise ValueError("a token occurs that is not among those kept")
+        return self._tables(places, delta, len(kept))
+
+    def _tables(self, places: Tensor, delta: Tensor, count: int) -> Tensor:
+        """Sums of delta by place, [B, count, E]."""
+        tables = delta.new_zeros(len(places), count, self.weight.shape[1])
+        return tables.scatter_add_(1, places[..., None].expand_as(delta), delta)

@@ -6,10 +6,10 @@ normaliser, optimizer, in as many steps as the recipe has. The attacker sees the
 step and the weights, computes each canary's gradient at those weights and takes away what the
 bystanders added, whose sampling it knows; only the coins and the canaries' sampling are hidden.
 
-m canaries, W parameters.
+m canaries, W numbers in parameters that the gradients of invented people can touch.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from rnn.batch import SequenceBatch
 from rnn.config import ModelConfig, TrainConfig
 from rnn.fairness.groups import Groups
 from rnn.fit import Fit
@@ -56,7 +57,7 @@ class Attacked:
         present: bool [m], the coins.
         bystanders: other invented people.
         rows_each: rows of each.
-        parameters: W.
+        parameters: numbers in the model.
         crosstalk: variance that other canaries add to a canary's noise, as a share of it; mean
             over the steps.
         noise_scale: noise multiplier that is left when all that was sampled is taken away.
@@ -88,6 +89,8 @@ class _Attacker:
         """Know the run's settings, its invented people and the claimed noise."""
         self.fit, self.loud, self.evidence, self.noise = fit, loud, evidence, noise
         self.canary_rows = np.arange(loud.canaries * loud.each)
+        # For the canaries' gradients, the largest thing of a step: one place for all steps.
+        self.room: Tensor | None = None
         # Layers that are let go of later have noise in some of the steps alone.
         self.steady = {id(p) for p in fit.trained.parameters() if p.requires_grad}
         size = sum(p.numel() for p in fit.trained.parameters() if p.requires_grad)
@@ -108,62 +111,80 @@ class _Attacker:
         parameters = optimizer.params
         bound = total_bound(fit.bound)
         scale = fit.config.expected_batch_size / (rescale(fit.bound) * bound)
-        seen = torch.cat([p.grad.detach().flatten() for p in parameters]) * scale
-        seen = seen - self._clipped(others, parameters).sum(0) / bound
-        mine = self._clipped(self.canary_rows, parameters).div_(bound)
+        noisy = torch.cat([p.grad.detach().flatten() for p in parameters]) * scale
+        # What nobody's gradient can touch says nothing of anybody.
+        columns = loud.reach.columns(parameters)
+        seen = noisy[columns] - self._clipped(others, parameters).sum(0) / bound
+        self.room = self._clipped(self.canary_rows, parameters, self.room)
+        mine = self.room.div_(bound)
         self.evidence.add(seen, mine, self.noise)
         sampled = np.unique(used[used < len(self.canary_rows)] // loud.each)
-        self._check(seen, mine, sampled, parameters)
+        known = mine[torch.from_numpy(sampled).to(mine.device)].sum(0)
+        self._check(noisy.index_copy_(0, columns, seen - known), parameters)
+        self._count(seen, known, sampled)
         if self.evidence.steps % _REBALANCED == 1:
             loud.rebalance(mine, parameters)
         loud.next_step()
 
-    def _check(
-        self, seen: Tensor, gradients: Tensor, sampled: Rows, parameters: Sequence[nn.Parameter]
-    ) -> None:
-        """Hold the step against its sampling, which no attacker knows."""
-        known = gradients[torch.from_numpy(sampled).to(gradients.device)].sum(0)
-        parts = (seen - known).split([p.numel() for p in parameters])
+    def _check(self, left: Tensor, parameters: Sequence[nn.Parameter]) -> None:
+        """Hold what is left of a step against the noise; sampling, which no attacker knows, is out.
+
+        Args:
+            left: float [all parameters' numbers], touched by anybody or not.
+            parameters: in the same order.
+        """
+        parts = left.split([p.numel() for p in parameters])
         steady = [v for v, p in zip(parts, parameters, strict=True) if id(p) in self.steady]
         self.left.sums[1] += torch.cat(steady).double().cpu().numpy() ** 2
-        # The mean contribution, by projection on all that was sampled.
+        self.left.steps += 1
+
+    def _count(self, seen: Tensor, known: Tensor, sampled: Rows) -> None:
+        """Hold the canaries of a step against their share: by projection on all that was sampled.
+
+        Args:
+            seen: float [W], of canaries and noise.
+            known: float [W], of the sampled canaries.
+            sampled: int64, which they were.
+        """
         self.left.sums[2, 0] += float((seen * known).double().sum())
         self.left.sums[3, 0] += float(known.double().square().sum())
-        self.left.steps += 1
         self.taken.sums[3, sampled] += 1
         self.taken.steps += 1
 
-    def _clipped(self, rows: Rows, parameters: Sequence[nn.Parameter]) -> Tensor:
+    def _clipped(
+        self, rows: Rows, parameters: Sequence[nn.Parameter], out: Tensor | None = None
+    ) -> Tensor:
         """Each unit's gradient as the engine should clip it, [units, W]; computed on its own."""
-        each, size = self.loud.each, sum(p.numel() for p in parameters)
-        units = len(rows) // each
-        out = torch.zeros(units, size, device=self.fit.device)
-        chunk = max(1, _CHUNK // size)
-        for start in range(0, units, chunk):
+        each, size = self.loud.each, sum(self.loud.reach.sizes(parameters))
+        shape = (len(rows) // each, size)
+        if out is None or out.shape != shape:
+            out = torch.empty(shape, device=self.fit.device)
+        chunk = max(1, _CHUNK // max(1, size))
+        for start in range(0, shape[0], chunk):
+            part = out[start : start + chunk]
             some = rows[start * each : (start + chunk) * each]
             batch = self.fit.sequences.batch(some).to(self.fit.device)
-            found = self.loud.gradients(batch, some, each, parameters)
-            out[start : start + chunk] = self._clip(found, some[::each], parameters)
+            self.loud.gradients(batch, some, each, parameters, part)
+            self._clip(part, some[::each], parameters)
         return out
 
-    def _clip(self, found: Tensor, rows: Rows, parameters: Sequence[nn.Parameter]) -> Tensor:
-        """Bring gradients to the bounds of their units."""
+    def _clip(self, found: Tensor, rows: Rows, parameters: Sequence[nn.Parameter]) -> None:
+        """Bring gradients to the bounds of their units, in place."""
         codes = self.loud.of_rows(rows)
         bound = current(self.fit.bound, None if codes is None else codes.to(found.device))
         if not isinstance(bound, LayerBounds):
             limit = bound.to(found.dtype) if isinstance(bound, Tensor) else bound
-            norms = torch.linalg.vector_norm(found, dim=1)
-            return found * clip_factors(norms, limit)[:, None]
-        start = 0
-        groups = torch.zeros(found.shape[1], dtype=torch.int64, device=found.device)
-        for parameter in parameters:
-            groups[start : start + parameter.numel()] = bound.groups[id(parameter)]
-            start += parameter.numel()
+            found.mul_(clip_factors(torch.linalg.vector_norm(found, dim=1), limit)[:, None])
+            return
+        parts = found.split(self.loud.reach.sizes(parameters), 1)
+        groups = [bound.groups[id(parameter)] for parameter in parameters]
         squares = found.new_zeros(len(found), len(bound.bounds))
-        squares.index_add_(1, groups, found.square())
+        for part, group in zip(parts, groups, strict=True):
+            squares[:, group] += part.square().sum(1)
         limits = torch.tensor(bound.bounds, dtype=found.dtype, device=found.device)
         factors = (limits / squares.sqrt().clamp(min=1e-30)).clamp(max=1.0)
-        return found * factors[:, groups]
+        for part, group in zip(parts, groups, strict=True):
+            part.mul_(factors[:, group, None])
 
 
 def _groups(labels: Sequence[str], persons: Rows, seed: int) -> Groups | None:
@@ -172,6 +193,12 @@ def _groups(labels: Sequence[str], persons: Rows, seed: int) -> Groups | None:
         return None
     codes = np.random.default_rng(seed).integers(0, len(labels), int(persons.max()) + 1)
     return Groups(codes[persons], tuple(labels))
+
+
+def _in_passes(fit: Fit, rows: Rows) -> Iterator[tuple[SequenceBatch, Rows]]:
+    """All rows in batches of a training pass's size."""
+    for part in np.array_split(rows, -(-len(rows) // fit.config.physical_batch_size)):
+        yield fit.sequences.batch(part).to(fit.device), part
 
 
 def attack_run(
@@ -235,6 +262,7 @@ def attack_run(
     )
     loud = LoudLosses(fit.mitigator, canaries, each, inputs.longest, seed)
     fit.mitigator = loud
+    loud.look(_in_passes(fit, np.arange(len(persons))))
     noise = mechanism.gradient_noise(train.expected_batch_size)
     noise *= 1 + rounding_margin(train.expected_batch_size)
     evidence = Evidence(canaries, mechanism.sample_rate, seed)

@@ -46,7 +46,8 @@ class Evidence:
             noise: standard deviation in each coordinate of `seen`.
         """
         rate = self.sample_rate
-        size = gradients.square().sum(1).double().cpu().numpy()
+        norms = torch.linalg.vector_norm(gradients, dim=1).double()
+        size = norms.square().cpu().numpy()
         prior = rate / (1 + np.exp(-np.clip(self.scores, -500, 500)))
         expected, ratio, shared = prior, np.zeros_like(prior), 0.0
         for _ in range(_ROUNDS):

@@ -10,10 +10,10 @@ have in common (a mean state, a bias) takes no more than its share of a gradient
 gradients of two canaries are nearly orthogonal.
 
 P canaries with K rows each, before all other rows; B in a batch, T steps, n = K x T, I inputs and
-O outputs of a layer, W parameters.
+O outputs of a layer, W numbers in parameters that the rows' gradients can touch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from rnn.batch import SequenceBatch
 from rnn.fairness.run import Mitigator
 from rnn.model import real_steps
+from rnn.privacy.reach import Reach
 from rnn.recurrent import CELLS
 from rnn.tape import recording
 
@@ -74,6 +75,7 @@ class LoudLosses(Mitigator):
         used: rows of every batch since the last `next_step`.
         emphasis: on each layer in a canary's loss.
         asked: layers that canaries ask something of: those that the step moves.
+        reach: what the gradients of the run's rows can touch; all of the model unless `look`.
     """
 
     def __init__(self, inner: Mitigator, canaries: int, each: int, longest: int, seed: int):
@@ -91,6 +93,7 @@ class LoudLosses(Mitigator):
         self.bound, self.step_count = 1.0, 0
         self.used: list[Rows] = []
         self._codes: dict[str, Tensor] = {}
+        self.reach = Reach()
         layers = [(n, m) for n, m in self.trained.named_modules() if isinstance(m, _LAYERS)]
         self.layers = dict(layers)
         self.asked: set[str] = set()
@@ -192,8 +195,23 @@ class LoudLosses(Mitigator):
         out = values.index_fill(0, place, 0.0)
         return out.index_add(0, place, (loud * turns[:, None] * self.bound).flatten()), own
 
+    def look(self, batches: Iterable[tuple[SequenceBatch, Rows]]) -> None:
+        """Learn what the gradients of all rows of the run can touch.
+
+        Args:
+            batches: of rows, on the model's device, and their rows.
+        """
+        own = super().losses
+        passes = ((lambda pair=pair: own(*pair)[0]) for pair in batches)
+        self.reach = Reach.of(self.trained, passes)
+
     def gradients(
-        self, batch: SequenceBatch, rows: Rows, each: int, parameters: Sequence[nn.Parameter]
+        self,
+        batch: SequenceBatch,
+        rows: Rows,
+        each: int,
+        parameters: Sequence[nn.Parameter],
+        out: Tensor | None = None,
     ) -> Tensor:
         """Return every unit's gradient, float [units, W], before clipping.
 
@@ -202,20 +220,21 @@ class LoudLosses(Mitigator):
             rows: int64, those of a unit together.
             each: rows of a unit.
             parameters: in the order wanted.
+            out: float [units, W], written to; a new tensor if None.
         """
         with torch.enable_grad(), recording(self.trained) as tape:
             values, _ = self.losses(batch, rows)
             values.sum().backward()
-        ends = np.cumsum([p.numel() for p in parameters])
-        place = {id(p): int(end) for p, end in zip(parameters, ends, strict=True)}
+        sizes = self.reach.sizes(parameters)
         units = torch.arange(len(rows), device=values.device).view(-1, each)
-        out = values.new_zeros(len(units), int(ends[-1]))
+        out = values.new_empty(len(units), sum(sizes)) if out is None else out
+        columns = out.zero_().split(sizes, 1)
+        place = {id(p): part for p, part in zip(parameters, columns, strict=True)}
         for record in tape.records:
             if record.parameters:
                 merged = record if each == 1 else record.merged(units)
-                for parameter, gradient in merged.per_example(slice(None)):
-                    end = place[id(parameter)]
-                    out[:, end - parameter.numel() : end] += gradient.flatten(1)
+                for parameter, gradient in self.reach.per_example(merged):
+                    place[id(parameter)].add_(gradient.flatten(1))
         return out
 
     def rebalance(self, gradients: Tensor, parameters: Sequence[nn.Parameter]) -> None:
@@ -229,8 +248,8 @@ class LoudLosses(Mitigator):
         """
         some = gradients[:_BALANCED]
         some = some / torch.linalg.vector_norm(some, dim=1, keepdim=True)
-        ends = np.cumsum([p.numel() for p in parameters])
-        columns = {id(p): some[:, e - p.numel() : e] for p, e in zip(parameters, ends, strict=True)}
+        parts = some.split(self.reach.sizes(parameters), 1)
+        columns = {id(p): part for p, part in zip(parameters, parts, strict=True)}
         shares, wanted = {}, {}
         for name in sorted(self.asked, key=list(self.layers).index):
             layer = self.layers[name]
