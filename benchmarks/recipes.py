@@ -255,9 +255,10 @@ def cell(row: Json | None) -> str:
 
 def table(rows: list[Json]) -> str:
     """Return the page's table: a line a recipe and metric, a column a model or difference."""
-    named = {row["name"]: row for row in rows}
+    # The file keeps what benchmarks.cells measured as well.
+    named = {row["name"]: row for row in rows if _name(row).startswith("recipes/")}
     lines = [f"| recipe | metric | {' | '.join(COLUMNS)} |", "|---" * (2 + len(COLUMNS)) + "|"]
-    seen = dict.fromkeys(tuple(_name(row).split("/")[1::2]) for row in rows)
+    seen = dict.fromkeys(tuple(name.split("/")[1::2]) for name in named)
     for recipe, metric in seen:
         if "_minus_" in metric:
             continue

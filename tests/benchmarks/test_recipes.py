@@ -70,3 +70,15 @@ def test_a_start_of_given_weights_has_no_other_cell() -> None:
     assert cells.other_cells(BLOCK) == ["rnn", "gru"]
     assert cells.other_cells({**BLOCK, "start": {"layers": ["embedding"]}}) == ["rnn", "gru"]
     assert cells.other_cells({**BLOCK, "start": {"layers": ["embedding", "recurrent.0"]}}) == []
+
+
+def test_the_page_has_lines_of_recipes_alone() -> None:
+    """The kept file holds the cells' rows too, which have a page of their own."""
+    rows = [
+        {**AUC, "name": "cells/r/rnn/private/auc"},
+        {**AUC, "name": "recipes/r/plain/auc"},
+        {**AUC, "name": "recipes/r/plain/auc_minus_baseline", "value": 0.01},
+    ]
+    assert recipes.table(rows).splitlines()[2:] == [
+        "| r | auc | 0.8 (0.75 to 0.85) | – | 0.01 (0.75 to 0.85) | – | – | – | – |"
+    ]
