@@ -1,6 +1,6 @@
 """Every recipe with each kind of cell, with and without privacy.
 
-    python -m benchmarks.cells [RECIPE ...] [--threads 1]
+    python -m benchmarks.cells [RECIPE ...] [--threads 1] [--json FILE]
     python -m benchmarks.cells --table
 
 Only model.cell differs from the committed settings, which were chosen for one of the cells: the
@@ -19,7 +19,18 @@ from typing import Any
 
 import yaml
 
-from benchmarks.recipes import KEPT, METRICS, ROOT, Wanted, cell, copy_tree, keep, once, rows_of
+from benchmarks.recipes import (
+    KEPT,
+    METRICS,
+    ROOT,
+    Wanted,
+    cell,
+    copy_tree,
+    keep,
+    once,
+    rows_of,
+    write_json,
+)
 
 PAGE = ROOT / "docs" / "experiments.md"
 BEGIN, END = "<!-- table: written by benchmarks.cells -->", "<!-- end of table -->"
@@ -98,11 +109,13 @@ def main() -> None:
     parser.add_argument("recipes", nargs="*")
     parser.add_argument("--threads", type=int)
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     params = yaml.safe_load((ROOT / "params.yaml").read_text())["recipes"]
     if asked.table:
         write_table(params)
         return
+    measured: list[Json] = []
     for recipe in asked.recipes or list(params):
         block = params[recipe]
         with tempfile.TemporaryDirectory(prefix="cells-") as work:
@@ -110,8 +123,11 @@ def main() -> None:
             kind = block["data"]["target"]["kind"]
             rows = measure(Path(work), recipe, block, kind, asked.threads)
         keep(rows)
+        measured += rows
         for row in rows:
             print(f"{row['name']}: {cell(row)}; {row['unit']}", flush=True)
+    if asked.json:
+        write_json(measured, asked.json)
 
 
 if __name__ == "__main__":

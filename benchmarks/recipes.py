@@ -1,6 +1,7 @@
 """Every recipe as it is committed: its plain twin, its baseline, and its private model.
 
     python -m benchmarks.recipes [RECIPE ...] [--seeds 3] [--epsilons 3 8] [--threads 1]
+        [--json FILE]
     python -m benchmarks.recipes --table
 
 The stages plan, fetch, prepare, train and predict run in a copy of the checkout, with the recipe's
@@ -269,6 +270,12 @@ def table(rows: list[Json]) -> str:
     return "\n".join(lines)
 
 
+def write_json(rows: list[Json], file: Path) -> None:
+    """Write rows as benchmarks.md shows them, the interval beside the value."""
+    shown = [{"name": row["name"], "value": cell(row), "unit": row["unit"]} for row in rows]
+    file.write_text(json.dumps(shown, indent=2) + "\n")
+
+
 def write_table() -> None:
     """Write the page's table from the rows that are kept."""
     before, _, rest = PAGE.read_text().partition(BEGIN)
@@ -285,19 +292,24 @@ def main() -> None:
     parser.add_argument("--epsilons", type=float, nargs="*", default=[3.0, 8.0])
     parser.add_argument("--threads", type=int)
     parser.add_argument("--table", action="store_true")
+    parser.add_argument("--json", type=Path)
     asked = parser.parse_args()
     if asked.table:
         write_table()
         return
     wanted = Wanted(seeds=asked.seeds, epsilons=tuple(asked.epsilons), threads=asked.threads)
     params = yaml.safe_load((ROOT / "params.yaml").read_text())["recipes"]
+    measured: list[Json] = []
     for recipe in asked.recipes or list(params):
         with tempfile.TemporaryDirectory(prefix="recipes-") as work:
             copy_tree(Path(work))
             rows = measure(Path(work), recipe, params[recipe], wanted)
         keep(rows)
+        measured += rows
         for row in rows:
             print(f"{row['name']}: {cell(row)}; {row['unit']}", flush=True)
+    if asked.json:
+        write_json(measured, asked.json)
 
 
 if __name__ == "__main__":

@@ -1,9 +1,10 @@
 """What weights that others trained are worth: recipe origins begun with them, and at random.
 
-    python -m benchmarks.transfer [--people N] [--steps N] [--batch N] [--runs N]
+    python -m benchmarks.transfer [--people N] [--steps N] [--batch N] [--runs N] [--json FILE]
 
-Needs data/origins/prepared. Prints one line of JSON a variant: accuracy on held-out names of each
-run, the private runs at the recipe's epsilon. Private noise is the system's: figures differ.
+Needs data/origins/prepared, and has no figures without it. Prints one line of JSON a variant:
+accuracy on held-out names of each run, the private runs at the recipe's epsilon. Private noise is
+the system's: figures differ.
 """
 
 import argparse
@@ -19,7 +20,7 @@ from rnn.fit import Fit
 from rnn.model import load_weights
 from rnn.privacy.noise import Keystream
 from tasks.account import mechanism_of
-from tasks.artifacts import Prepared, read_prepared
+from tasks.artifacts import Prepared, folder, read_prepared
 from tasks.budget import private_plan, twin_plan
 from tasks.evidence.scoring import model_logits
 from tasks.params import load_recipe
@@ -70,10 +71,23 @@ def main() -> None:
     asked = argparse.ArgumentParser()
     for name, default in (("people", 118_000), ("steps", 150), ("batch", 1024), ("runs", 1)):
         asked.add_argument(f"--{name}", type=int, default=default)
+    asked.add_argument("--json", type=Path)
     given = asked.parse_args()
+    if not folder("origins", "prepared").exists():
+        print("data/origins/prepared is missing: dvc repro prepare@origins")
+        rows: list[dict[str, Any]] = []
+    else:
+        rows = variants(given)
+    if given.json:
+        given.json.write_text(json.dumps(rows, indent=2) + "\n")
+
+
+def variants(given: argparse.Namespace) -> list[dict[str, Any]]:
+    """Train every variant; return a row each, the mean accuracy over the runs."""
     torch.set_num_threads(1)
     torch.set_flush_denormal(True)
     recipe, prepared = load_recipe(Path("params.yaml"), "origins"), read_prepared("origins")
+    rows = []
     bare = smaller(recipe, given.people, given.steps, given.batch)
     for kind, planned in (("private", private_plan), ("plain", twin_plan)):
         for name, frozen in FROZEN.items():
@@ -84,6 +98,10 @@ def main() -> None:
             found = [accuracy(plan, prepared, given.people, seed) for seed in range(given.runs)]
             line = {"kind": kind, "name": name, "epsilon": plan.epsilon, "accuracy": found}
             print(json.dumps(line), flush=True)
+            label = f"transfer/{kind}/{name.replace(', ', '/').replace(' ', '_')}/accuracy"
+            unit = f"{given.runs} runs of {given.steps} steps"
+            rows.append({"name": label, "value": round(float(np.mean(found)), 3), "unit": unit})
+    return rows
 
 
 if __name__ == "__main__":
