@@ -10,6 +10,9 @@ A null: 1,000 simulated attacks on a mechanism that tells nothing; an alarm is a
 confidence 0.95. The bar is that an exact binomial test does not refute 5 % at 0.05. `at_epsilon_8`
 is the share of ideal attacks whose bound passes the true epsilon.
 
+A text model with a table of 20,000 words: a step of the run, and how many times as long it takes an
+attacker who works out the gradients of words that nobody says, timed by turns. No bar.
+
 With --stage, a checkout with credit trained, the attack stage is run there and timed; the bar is
 90 s on two cores.
 """
@@ -22,15 +25,18 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from scipy import stats
 
+from rnn.config import InputShape, ModelConfig, TrainConfig
 from rnn.privacy.attack_run import attack_run
 from rnn.privacy.engine import rounding_margin
 from rnn.privacy.evidence import ideal_scores
 from rnn.privacy.invented import InputBounds
+from rnn.privacy.loud import LoudLosses
 from rnn.privacy.lower_bounds import lower_bound
 from rnn.privacy.mechanism import Mechanism
 from tasks.budget import private_plan
@@ -40,6 +46,7 @@ from tasks.recipe import AttackConfig, TrainPlan
 from tasks.table.encode import input_shape, schema
 
 EPSILON, SHARE, ALARMS, NULLS, SECONDS = 8.0, 0.9, 0.05, 1000, 90.0
+WORD_STEPS, WORD_TURNS = 30, 2
 Row = dict[str, object]
 
 
@@ -124,6 +131,35 @@ def false_alarms() -> tuple[list[Row], bool]:
     return [row], bool(test.pvalue < 0.05)
 
 
+def words() -> tuple[list[Row], bool]:
+    """Time runs on a model with a large table, with and without what nobody can touch."""
+    shape = InputShape(
+        input_size=0, vocabulary_size=20_000, static_size=0, output_size=3, task="multiclass"
+    )
+    model = ModelConfig(hidden_size=48, embedding_size=50, bidirectional=True, pooling="mean")
+    train = TrainConfig(
+        steps=WORD_STEPS, expected_batch_size=1024, physical_batch_size=512, threads=1
+    )
+    mechanism, longest = Mechanism(1024 / 30_700, 0.8, 1.0), AttackConfig().run.longest
+    inputs = InputBounds(shape, (longest + 1) // 2, longest)
+    seconds: dict[bool, list[float]] = {True: [], False: []}
+    for turn in range(2 * WORD_TURNS):
+        narrow = turn % 2 == 0
+        with patch.object(LoudLosses, "look", LoudLosses.look if narrow else lambda *_: None):
+            began = time.perf_counter()
+            attack_run(model, inputs, train, mechanism, canaries=64, bystanders=64)
+            seconds[narrow].append((time.perf_counter() - began) / WORD_STEPS)
+    quick, slow = (min(seconds[narrow]) for narrow in (True, False))
+    return [
+        {"name": "attack/words_20000/step", "value": round(quick, 3), "unit": "s"},
+        {
+            "name": "attack/words_20000/whole_table",
+            "value": round(slow / quick, 1),
+            "unit": "times as long",
+        },
+    ], False
+
+
 def stage(checkout: Path) -> tuple[list[Row], bool]:
     """Time the attack stage of credit in a checkout where credit is trained."""
     began = time.perf_counter()
@@ -143,7 +179,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "2")))
     torch.set_flush_denormal(True)
-    parts = [false_alarms()]
+    parts = [false_alarms(), words()]
     if options.runs:
         parts.append(against_ideal(options.runs, options.simulations))
     if options.stage:
