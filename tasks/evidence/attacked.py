@@ -27,7 +27,7 @@ Begin = Callable[[], SequenceModel]
 # The verdict may be wrong about a sound run once in a thousand.
 SIGNIFICANCE = 0.001
 # Units of a layer for which threads only wait for one another.
-_SMALL = 64
+SMALL = 64
 ASSUMES = (
     "The bound holds, at its confidence, for noise that behaves like a Gaussian one; `pure` holds "
     "for any mechanism. It speaks of the recipe's layers, settings and code, trained on people "
@@ -95,7 +95,7 @@ def _run(
     config: AttackConfig, begin: Begin | None,
 ) -> Attacked:  # fmt: skip
     """The run itself; a small network is as fast on one thread."""
-    with _settings(1 if plan.model.hidden_size <= _SMALL else plan.train.threads):
+    with _settings(1 if plan.model.hidden_size <= SMALL else plan.train.threads):
         return attack_run(
             plan.model,
             inputs,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from tasks import artifacts
 from tasks.artifacts import Prepared
 from tasks.evidence import membership, rmia
+from tasks.evidence.attacked import SMALL
 from tasks.evidence.membership import People, choose_people, figures
 from tasks.evidence.membership_groups import by_group
 from tasks.evidence.references import halves, losses, reference_losses
@@ -28,10 +29,13 @@ POPULATION_SHARE = 0.2
 
 
 @contextmanager
-def one_thread() -> Iterator[None]:
-    """Let torch use one thread: as fast for small networks, and sums are the same everywhere."""
+def threads_for(plan: TrainPlan) -> Iterator[None]:
+    """Let torch use the recipe's threads: one for a small network, which is as fast on one.
+
+    Both are settings, so that sums are the same everywhere.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(1)
+    torch.set_num_threads(1 if plan.model.hidden_size <= SMALL else plan.train.threads)
     try:
         yield
     finally:
@@ -67,7 +71,7 @@ def chosen(recipe: str, prepared: Prepared, rows: Rows, plan: AttackConfig) -> P
 
 
 def _referees(
-    recipe: str, prepared: Prepared, persons: Rows, everyone: Rows, plan: AttackConfig
+    twin: TrainPlan, prepared: Prepared, persons: Rows, everyone: Rows, plan: AttackConfig
 ) -> rmia.Referees | None:
     """What freshly trained reference models make of the chosen people; None where there are none.
 
@@ -75,7 +79,6 @@ def _referees(
     """
     if not plan.references:
         return None
-    twin = artifacts.read_section(recipe, "twin", TrainPlan)
     seen = halves(persons, plan.references, plan.seed)
     made = reference_losses(twin, prepared, seen, everyone, plan.reference_steps, plan.seed)
     return rmia.Referees(made, seen[:, everyone])
@@ -152,8 +155,9 @@ def study(recipe: str, prepared: Prepared, delta: float, plan: AttackConfig) -> 
     sensitive = {name: frame[name].gather(guessed).to_list() for name in frame.columns}
     task = prepared.schema["task"]
     found: dict[str, Any] = {}
-    with one_thread():
-        referees = _referees(recipe, prepared, persons, everyone, plan)
+    twin = artifacts.read_section(recipe, "twin", TrainPlan)
+    with threads_for(twin):
+        referees = _referees(twin, prepared, persons, everyone, plan)
         for name in ("model", "twin"):
             model = artifacts.read_model(artifacts.folder(recipe, name))
             scores = _scores(losses(model, prepared, everyone), referees, people, plan, task)

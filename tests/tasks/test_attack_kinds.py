@@ -54,7 +54,7 @@ def test_members_of_an_overfit_model_are_found_from_their_losses(task: str) -> N
     twin = replace(
         PLAIN, model=model_of(task).config, train=replace(PLAIN.train, learning_rate=0.03)
     )
-    with membership_study.one_thread():
+    with membership_study.threads_for(twin):
         mine = references.train_reference(twin, prepared, np.arange(40), 80, seed=1)
         losses = references.losses(mine, prepared, np.arange(120))
     ranks = losses[:40][:, None] < losses[40:][None]
