@@ -318,12 +318,12 @@ class EmbeddingRecord(Record):
             kept: int64 [v], sorted: all tokens that occur, and perhaps others.
 
         Raises:
-            ValueError: a token that is not kept.
+            RuntimeError: a token that is not kept.
         """
         tokens, delta = self.parts()
         places = torch.searchsorted(kept, tokens.contiguous()).clamp_(max=len(kept) - 1)
         if not torch.equal(kept[places], tokens):
-            raise ValueError("a token occurs that is not among those kept")
+            raise RuntimeError("a token occurs that is not among those kept")
         return self._tables(places, delta, len(kept))
 
     def _tables(self, places: Tensor, delta: Tensor, count: int) -> Tensor:

@@ -83,7 +83,8 @@ class Reach:
         """Return each parameter of a record with the part [n, *shape] of the rows' gradients.
 
         Raises:
-            ValueError: a row has a token that no row had before.
+            RuntimeError: a row has a token that no row had before. No ValueError, which stands for
+                an attack that a recipe cannot have: this is a fault, and nothing may go on.
         """
         if isinstance(record, EmbeddingRecord) and id(record.weight) in self.tokens:
             return [(record.weight, record.tables(self.tokens[id(record.weight)]))]

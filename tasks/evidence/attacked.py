@@ -27,7 +27,7 @@ Begin = Callable[[], SequenceModel]
 # The verdict may be wrong about a sound run once in a thousand.
 SIGNIFICANCE = 0.001
 # Units of a layer for which threads only wait for one another.
-SMALL = 64
+_SMALL = 64
 ASSUMES = (
     "The bound holds, at its confidence, for noise that behaves like a Gaussian one; `pure` holds "
     "for any mechanism. It speaks of the recipe's layers, settings and code, trained on people "
@@ -67,6 +67,11 @@ def input_bounds(schema: dict[str, Any], shape: InputShape, longest: int) -> Inp
     )
 
 
+def threads_of(plan: TrainPlan) -> int:
+    """Return how many threads attacks on a recipe take; a small network is as fast on one."""
+    return 1 if plan.model.hidden_size <= _SMALL else plan.train.threads
+
+
 @contextmanager
 def _settings(threads: int) -> Iterator[None]:
     """Let torch use some threads, and skip numbers that are as good as zero, as in training."""
@@ -94,8 +99,8 @@ def _run(
     plan: TrainPlan, mechanism: Mechanism, inputs: InputBounds, labels: Sequence[str], seed: int,
     config: AttackConfig, begin: Begin | None,
 ) -> Attacked:  # fmt: skip
-    """The run itself; a small network is as fast on one thread."""
-    with _settings(1 if plan.model.hidden_size <= SMALL else plan.train.threads):
+    """The run itself."""
+    with _settings(threads_of(plan)):
         return attack_run(
             plan.model,
             inputs,

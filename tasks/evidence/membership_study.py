@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tasks import artifacts
 from tasks.artifacts import Prepared
 from tasks.evidence import membership, rmia
-from tasks.evidence.attacked import SMALL
+from tasks.evidence.attacked import threads_of
 from tasks.evidence.membership import People, choose_people, figures
 from tasks.evidence.membership_groups import by_group
 from tasks.evidence.references import halves, losses, reference_losses
@@ -35,7 +35,7 @@ def threads_for(plan: TrainPlan) -> Iterator[None]:
     Both are settings, so that sums are the same everywhere.
     """
     before = torch.get_num_threads()
-    torch.set_num_threads(1 if plan.model.hidden_size <= SMALL else plan.train.threads)
+    torch.set_num_threads(threads_of(plan))
     try:
         yield
     finally:
