@@ -66,7 +66,8 @@ class Needles:
                 return
             known = self.numbers.setdefault(digits, {})
             for scale in (1, 100):
-                known[f"{abs(value) * scale:.{digits - 1}e}"] = what
+                if not _simple(value * scale):
+                    known[f"{abs(value) * scale:.{digits - 1}e}"] = what
 
 
 def digits_of(token: str) -> int:
