@@ -148,6 +148,7 @@ class TwinConfig:
     weight_decay: Annotated[float, Ge(0)] | None = None
     steps: Count | None = None
     expected_batch_size: Count | None = None
+    physical_batch_size: Count | None = None
     averaging: Annotated[float, Ge(0), Lt(1)] | None = None
 
 
