@@ -168,8 +168,9 @@ def test_a_decision_threshold_does_not_retrain(checkout):
 
 
 def test_twin_is_the_model_but_for_privacy_and_its_own_block(checkout):
-    recipe = _recipe(checkout, twin={"learning_rate": 0.5})
+    recipe = _recipe(checkout, twin={"learning_rate": 0.5, "physical_batch_size": 7})
     twin = twin_plan(recipe)
+    assert (twin.train.physical_batch_size, recipe.train.physical_batch_size) == (7, 4096)
     assert twin.privacy is None
     assert twin.noise_multiplier == 0
     assert twin.train.learning_rate == 0.5
