@@ -67,16 +67,15 @@ def input_bounds(schema: dict[str, Any], shape: InputShape, longest: int) -> Inp
     )
 
 
-def threads_of(plan: TrainPlan) -> int:
-    """Return how many threads attacks on a recipe take; a small network is as fast on one."""
-    return 1 if plan.model.hidden_size <= _SMALL else plan.train.threads
-
-
 @contextmanager
-def _settings(threads: int) -> Iterator[None]:
-    """Let torch use some threads, and skip numbers that are as good as zero, as in training."""
+def threads_for(plan: TrainPlan) -> Iterator[None]:
+    """Let torch compute attacks on a recipe as it is trained, but a small network on one thread.
+
+    A small network is as fast on one. Threads are settings, so that sums are the same everywhere;
+    numbers that are as good as zero are skipped.
+    """
     before = torch.get_num_threads()
-    torch.set_num_threads(threads)
+    torch.set_num_threads(1 if plan.model.hidden_size <= _SMALL else plan.train.threads)
     torch.set_flush_denormal(True)
     try:
         yield
@@ -100,7 +99,7 @@ def _run(
     config: AttackConfig, begin: Begin | None,
 ) -> Attacked:  # fmt: skip
     """The run itself."""
-    with _settings(threads_of(plan)):
+    with threads_for(plan):
         return attack_run(
             plan.model,
             inputs,

@@ -3,18 +3,15 @@
 All of it is internal: it is computed from training rows without privacy.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from tasks import artifacts
 from tasks.artifacts import Prepared
 from tasks.evidence import membership, rmia
-from tasks.evidence.attacked import threads_of
+from tasks.evidence.attacked import threads_for
 from tasks.evidence.membership import People, choose_people, figures
 from tasks.evidence.membership_groups import by_group
 from tasks.evidence.references import halves, losses, reference_losses
@@ -26,20 +23,6 @@ Rows = NDArray[np.int64]
 
 # Held-out people who are not guessed about, where reference models need a population.
 POPULATION_SHARE = 0.2
-
-
-@contextmanager
-def threads_for(plan: TrainPlan) -> Iterator[None]:
-    """Let torch use the recipe's threads: one for a small network, which is as fast on one.
-
-    Both are settings, so that sums are the same everywhere.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads_of(plan))
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def persons_of(prepared: Prepared) -> tuple[Rows, Rows]:

@@ -27,7 +27,7 @@ from rnn.privacy.lower_bounds import lower_bound, violated
 from rnn.privacy.mechanism import Mechanism
 from rnn.privacy.noise import Keystream
 from rnn.privacy.null_verdict import promised_curve
-from tasks.evidence.attacked import SIGNIFICANCE, Begin
+from tasks.evidence.attacked import SIGNIFICANCE, Begin, threads_for
 from tasks.evidence.exposure import Format, exposure
 from tasks.evidence.scoring import row_losses
 from tasks.recipe import AttackConfig, SecretsConfig, TrainPlan
@@ -236,8 +236,9 @@ def study(
     mechanism = Mechanism.of(
         plan.privacy, sample_rate=plan.sample_rate, noise_multiplier=plan.noise_multiplier
     )
-    models = [trained(plan, shape, planted, m, config.seed, begin) for m in (mechanism, None)]
-    private, plain = (planted.surprise(model) for model in models)
+    with threads_for(plan):
+        models = [trained(plan, shape, planted, m, config.seed, begin) for m in (mechanism, None)]
+        private, plain = (planted.surprise(model) for model in models)
     if not np.isfinite([private, plain]).all():
         return None, "the run's weights are not finite"
     event = training_event(

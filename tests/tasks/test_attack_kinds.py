@@ -11,7 +11,8 @@ import torch
 from rnn.losses import batch_losses
 from tasks import artifacts, explain
 from tasks import attack as stage
-from tasks.evidence import membership_study, references, rmia
+from tasks.evidence import references, rmia
+from tasks.evidence.attacked import threads_for
 from tasks.evidence.scoring import row_losses
 from tasks.pages import attacks
 from tests.kinds import (
@@ -54,7 +55,7 @@ def test_members_of_an_overfit_model_are_found_from_their_losses(task: str) -> N
     twin = replace(
         PLAIN, model=model_of(task).config, train=replace(PLAIN.train, learning_rate=0.03)
     )
-    with membership_study.threads_for(twin):
+    with threads_for(twin):
         mine = references.train_reference(twin, prepared, np.arange(40), 80, seed=1)
         losses = references.losses(mine, prepared, np.arange(120))
     ranks = losses[:40][:, None] < losses[40:][None]

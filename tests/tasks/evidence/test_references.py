@@ -14,6 +14,7 @@ from rnn.model import SequenceModel
 from tasks import artifacts, stats
 from tasks.artifacts import Prepared
 from tasks.evidence import membership_study, references, rmia
+from tasks.evidence.attacked import threads_for
 from tasks.params import UserError
 from tasks.recipe import AttackConfig
 from tasks.starting.fresh import fresh_model
@@ -90,7 +91,7 @@ def test_it_finds_the_members_of_a_real_overfit_model_better_than_the_loss(
         train=replace(TWIN.train, learning_rate=0.03, expected_batch_size=64),
     )
     everyone, member = np.arange(400), np.arange(300) < 150
-    with membership_study.threads_for(plan):
+    with threads_for(plan):
         model = references.train_reference(plan, prepared, np.arange(150), 60, seed=9)
         seen = references.halves(everyone, 4, seed=0)
         losses = references.reference_losses(plan, prepared, seen, everyone, 60, seed=0)
