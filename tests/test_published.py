@@ -154,6 +154,18 @@ def test_nothing_internal_is_published_or_registered(built: tuple[Path, walk.Nee
     assert walk.leaks(_documents(root), wanted) == []
 
 
+def test_a_share_of_few_people_is_passed_over_at_its_own_scale_alone() -> None:
+    """Two shares of 276 people may be equal by chance; no other number may."""
+    wanted = walk.Needles({"nobody": "somebody's id"})
+    wanted.add_number(65 / 27600, "a mean score")
+    wanted.add_number(0.0041237719034, "a loss")
+    for text, found in {
+        f"{65 / 276!r}": False, f"{65 / 27600!r}": True,
+        "0.41237719034": True, "0.0041237719034": True,
+    }.items():  # fmt: skip
+        assert bool(walk.leaks({"a.json": text.encode()}, wanted)) == found
+
+
 def test_every_published_file_is_known_with_its_reason(built: tuple[Path, walk.Needles]) -> None:
     found = set(walk.published(built[0]))
     assert found <= set(FILES) and set(FILES) - found <= BY_SETTING
